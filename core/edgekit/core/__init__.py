@@ -1,0 +1,1 @@
+"""Seams, errors, images and files: what every part of edgekit shares, without torch."""

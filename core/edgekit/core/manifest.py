@@ -1,0 +1,202 @@
+"""The bundle's manifest: the one file that Python, Kotlin, Swift and JavaScript read unchanged.
+
+Version 1. `schema()` is the published JSON schema (docs/bundle.schema.json holds a copy, kept
+equal by a test). Everything that a demo app needs stands here: no reader opens a model file to
+learn a shape or a scale.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgekit.core.errors import BadInput
+from edgekit.core.seams import Port
+from edgekit.core.store import MANIFEST, file_sha256, read_json, size_bytes
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+RelativePath = Annotated[str, Field(pattern=r"^(?!/)(?!.*\.\.)[A-Za-z0-9_./-]+$")]
+TargetName = Literal["onnx", "android", "ios"]
+Format = Literal["onnx", "tflite", "mlpackage", "aimodel"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PortEntry(_Strict):
+    """How to fill or read one buffer."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Literal["float32", "float16", "int32", "uint8", "image"]
+    layout: Literal["nchw", "nhwc", "flat", "image"]
+    low: float = Field(description="value that stands for black")
+    high: float = Field(description="value that stands for white")
+
+    def port(self) -> Port:
+        """Return the seam's value; an ``image`` port is a uint8 picture in NHWC."""
+        image = self.dtype == "image"
+        return Port(
+            self.name,
+            self.shape,
+            "uint8" if self.dtype == "image" else self.dtype,
+            "nhwc" if image or self.layout == "image" else self.layout,
+            self.low,
+            self.high,
+        )
+
+
+class ParityEntry(_Strict):
+    """How far the executed file is from the PyTorch student, over held-out photos."""
+
+    protocol: str = Field(description="what was compared, for example parity-1/heldout/peak2")
+    samples: int
+    max_abs: float
+    psnr_db: float = Field(description="mean over samples; identical outputs are written as 999")
+    worst_psnr_db: float
+    reference: Literal["student", "fp32 file"]
+
+
+class ModelEntry(_Strict):
+    """One model file of the bundle."""
+
+    target: TargetName
+    format: Format
+    precision: Literal["fp32", "fp16", "int8"]
+    path: RelativePath
+    sha256: Sha256
+    bytes: int
+    inputs: tuple[PortEntry, ...]
+    outputs: tuple[PortEntry, ...]
+    minimum_os: str | None = None
+    recipe: str = Field(description="how the precision was made, in words that can be repeated")
+    executed: bool = Field(description="whether this very file was run on this machine")
+    parity: ParityEntry | None
+    placement: dict[str, int] = Field(
+        default_factory=dict, description="operator name -> count, as stored in the file"
+    )
+    tools: dict[str, str] = Field(description="package -> version that wrote the file")
+
+
+class Refusal(_Strict):
+    """A file that was made and is not shipped, or could not be made, with the reason."""
+
+    target: TargetName
+    format: Format
+    precision: Literal["fp32", "fp16", "int8"]
+    reason: str
+
+
+class GoldenEntry(_Strict):
+    """Input and output vectors that every runtime checks itself against (NPZ of float32, NCHW)."""
+
+    path: RelativePath
+    sha256: Sha256
+    samples: int
+
+
+class FileEntry(_Strict):
+    """Another file of the bundle, such as an adapter."""
+
+    name: str
+    path: RelativePath
+    sha256: Sha256
+    bytes: int
+
+
+class LatencyEntry(_Strict):
+    """A measured latency; raw samples lie in the file named by `raw`."""
+
+    path: str
+    runtime: str
+    host: str
+    threads: int
+    calls: int
+    p50_ms: float
+    p90_ms: float
+    protocol: str
+
+
+class StudentEntry(_Strict):
+    """Where the model came from."""
+
+    sha256: Sha256 = Field(description="of student.pt2")
+    recipe_sha256: Sha256
+    teacher: str
+    parameters: int
+    gmac: float
+    size_px: int
+
+
+class BundleManifest(_Strict):
+    """A bundle: what ships."""
+
+    kind: Literal["bundle"] = "bundle"
+    schema_version: Literal[1] = 1
+    recipe_sha256: Sha256
+    name: str
+    prompt: str
+    edgekit: str
+    student: StudentEntry
+    models: tuple[ModelEntry, ...]
+    refused: tuple[Refusal, ...] = ()
+    golden: GoldenEntry
+    adapters: tuple[FileEntry, ...] = ()
+    licences: dict[str, str] = Field(description="what -> licence, of weights and data")
+    quality: dict[str, float] = Field(default_factory=dict)
+    latency: tuple[LatencyEntry, ...] = ()
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema (draft 2020-12) of a bundle's manifest."""
+    return BundleManifest.model_json_schema()
+
+
+def read_bundle(folder: Path, *, check_files: bool = False) -> BundleManifest:
+    """Read and validate the manifest of the bundle in `folder`.
+
+    With `check_files` every listed file is hashed too. Raises BadInput for a folder that is not a
+    bundle, an invalid manifest, a missing file or a file that was changed.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise BadInput(
+            f"{folder} is not a bundle: it has no {MANIFEST}",
+            hint="name a folder written by `edgekit export`",
+        )
+    value = read_json(folder / MANIFEST)
+    if isinstance(value, dict) and value.get("kind") not in (None, "bundle"):
+        raise BadInput(
+            f"{folder} holds a {value['kind']}, not a bundle",
+            hint="run `edgekit export` on it first",
+        )
+    try:
+        manifest = BundleManifest.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadInput(
+            f"{folder / MANIFEST}: {where}: {first['msg']}", hint="export the bundle again"
+        ) from error
+    if check_files:
+        for path, sha256 in _files(manifest):
+            _check_file(folder / path, sha256)
+    return manifest
+
+
+def _files(manifest: BundleManifest) -> list[tuple[str, str]]:
+    entries = [(m.path, m.sha256) for m in manifest.models]
+    entries += [(a.path, a.sha256) for a in manifest.adapters]
+    return [*entries, (manifest.golden.path, manifest.golden.sha256)]
+
+
+def _check_file(path: Path, sha256: str) -> None:
+    if not path.exists():
+        raise BadInput(f"{path} is missing from the bundle", hint="copy the whole folder again")
+    if file_sha256(path) != sha256:
+        raise BadInput(
+            f"{path} is not the file that was exported ({size_bytes(path)} bytes, other sha256)",
+            hint="copy it again or export anew",
+        )

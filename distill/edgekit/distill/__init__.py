@@ -1,0 +1,1 @@
+"""Teachers, pairs and students: from a concept to a trained small network."""

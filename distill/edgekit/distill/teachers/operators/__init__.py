@@ -1,0 +1,1 @@
+"""Classical image edits as batched tensor functions; `table.py` lists them all."""

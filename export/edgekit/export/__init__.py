@@ -1,0 +1,1 @@
+"""From a saved program to verified files for every target."""

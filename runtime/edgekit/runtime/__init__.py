@@ -1,0 +1,1 @@
+"""Bundles opened and run on photos, without torch."""
