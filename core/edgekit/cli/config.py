@@ -15,7 +15,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import click
 import typer
 
 from edgekit.core.errors import BadInput, unknown_name
@@ -46,10 +45,8 @@ def default_map(file: str | None) -> dict[str, Any] | None:
     return checked
 
 
-def _checked(command: click.Command, table: dict[str, Any], path: str) -> dict[str, Any]:
-    known: dict[str, Any] = {}
-    if isinstance(command, click.Group):
-        known = dict(command.commands)
+def _checked(command: Any, table: dict[str, Any], path: str) -> dict[str, Any]:
+    known: dict[str, Any] = getattr(command, "commands", {})
     parameters = {
         (parameter.name or "").replace("_", "-"): parameter.name for parameter in command.params
     }

@@ -9,11 +9,11 @@ from __future__ import annotations
 import difflib
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -48,14 +48,18 @@ EPILOG = (
 )
 
 
+ClickException: type[Exception] = typer.BadParameter.__mro__[2]
+"""Typer may carry its own copy of click; this is the class of the usage errors that it raises."""
+
+
 class LazyGroup(TyperGroup):
     """A group whose commands are imported when they are called, and which suggests near names."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         """Return the commands in the order in which a user meets them."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Import the command's module and return its command."""
         if cmd_name not in COMMANDS:
             return None
@@ -65,9 +69,7 @@ class LazyGroup(TyperGroup):
         command.epilog = command.epilog or EPILOG
         return command
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Resolve the command; an unknown one is refused with the nearest name."""
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in COMMANDS:
@@ -78,14 +80,22 @@ class LazyGroup(TyperGroup):
             )
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table of commands without importing any of them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
-
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the plain help page (Typer's own would import every command)."""
-        click.Group.format_help(self, ctx, formatter)
+    def get_help(self, ctx: Any) -> str:
+        """Return the page of help without importing any command."""
+        width = max(len(name) for name in COMMANDS) + 2
+        commands = "\n".join(f"  {name:{width}}{line}" for name, (_, line) in COMMANDS.items())
+        about = textwrap.dedent(edgekit.__doc__ or "").strip()
+        options = (
+            "  --version             Print versions and leave.\n"
+            "  --install-completion  Install completion for the current shell.\n"
+            "  --show-completion     Print the completion script.\n"
+            "  -h, --help            Show this page; `edgekit COMMAND --help` for a command."
+        )
+        ending = textwrap.fill(EPILOG, 96)
+        return (
+            f"Usage: edgekit COMMAND [OPTIONS] [ARGUMENTS]\n\n{about}\n\n"
+            f"Commands:\n{commands}\n\nOptions:\n{options}\n\n{ending}"
+        )
 
 
 app = typer.Typer(
@@ -116,8 +126,9 @@ def edgekit(
 ) -> None:
     """Put image edits of diffusion models on phones.
 
-    Example: edgekit distill --concept "make it night" --out runs/night, then edgekit export
-    runs/night --target ios --target android --target onnx.
+    edgekit distill --concept "make it night" --out runs/night
+    edgekit export runs/night --target ios --target android --target onnx
+    edgekit report runs/night
     """
 
 
@@ -144,12 +155,12 @@ def run(argv: list[str]) -> int:
             raise
         _complain(error.what, error.hint)
         return error.exit_code
-    except click.exceptions.Exit as leave:
+    except typer.Exit as leave:
         return int(leave.exit_code)
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         _complain("interrupted", "run the same command again; it continues where it stopped")
         return 130
-    except click.ClickException as error:
+    except ClickException as error:
         what, hint = _usage(error)
         _complain(what, hint)
         return 2
@@ -195,12 +206,12 @@ def _kebab(word: str) -> str:
     return name.replace("_", "-") + equals + value
 
 
-def _usage(error: click.ClickException) -> tuple[str, str]:
+def _usage(error: Any) -> tuple[str, str]:
     """Return cause and remedy of an error that click found."""
-    message = error.format_message().rstrip(".")
+    message = str(error.format_message()).rstrip(".")
     where = getattr(getattr(error, "ctx", None), "command_path", "edgekit")
-    if isinstance(error, click.NoSuchOption) and error.possibilities:
-        return f"no such option {error.option_name}", f"did you mean {error.possibilities[0]}?"
+    if near := getattr(error, "possibilities", None):
+        return f"no such option {error.option_name}", f"did you mean {sorted(near)[0]}?"
     first = message[:1].lower() + message[1:]
     return first.replace("\n", " "), f"see `{where} --help`"
 

@@ -1,0 +1,35 @@
+# Needs Python 3.11-3.13, pip and make; everything else is installed into .venv by the first target.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+BIN := .venv/bin
+DEMO ?= demo-out
+
+.PHONY: install demo test check bench docs clean
+
+install: .venv/ready
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "edgekit needs Python 3.11, 3.12 or 3.13; set PYTHON=")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[distill,onnx,android,ios,dev]'
+	touch $@
+
+demo: install           ## pairs, student, files for iOS, Android and ONNX, latency and a report, in minutes
+	$(BIN)/python examples/demo.py --out $(DEMO)
+
+test: install           ## everything that is checked
+	$(BIN)/python -m pytest -q --maxprocesses=2 -n 2 --dist loadgroup
+
+check: install          ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/core/test_layers.py
+
+bench: install          ## the committed figures, measured on this machine (hours)
+	$(BIN)/python benchmarks/run_all.py --out benchmarks/results
+
+docs: install           ## the generated parts of the documentation: schema, pictures, command reference
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf .venv $(DEMO)
