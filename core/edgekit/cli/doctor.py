@@ -39,7 +39,9 @@ def doctor() -> None:
     width = max(len(finding.name) for finding in findings)
     lines = []
     for found in findings:
-        lines.append(f"{'ready  ' if found.ready else 'missing'} {found.name:{width}}  {found.detail}")
+        lines.append(
+            f"{'ready  ' if found.ready else 'missing'} {found.name:{width}}  {found.detail}"
+        )
         if found.fix:
             lines.append(f"        {'':{width}}  {found.fix}")
     show({"findings": [asdict(found) for found in findings]}, "\n".join(lines))
@@ -80,7 +82,9 @@ def _machine() -> list[Finding]:
     import shutil
 
     free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
-    detail = f"Python {platform.python_version()}, {os.cpu_count()} cores, {free_gb:.0f} GB free here"
+    detail = (
+        f"Python {platform.python_version()}, {os.cpu_count()} cores, {free_gb:.0f} GB free here"
+    )
     fix = None if free_gb >= 2 else "free 2 GB of disk: pairs and model files need it"
     findings = [Finding("machine", fix is None, detail, fix)]
     for tool, purpose in (("adb", "Android devices"), ("xcrun", "iOS devices (macOS only)")):

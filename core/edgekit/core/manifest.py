@@ -17,7 +17,8 @@ from edgekit.core.seams import Port
 from edgekit.core.store import MANIFEST, file_sha256, read_json, size_bytes
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-RelativePath = Annotated[str, Field(pattern=r"^(?!/)(?!.*\.\.)[A-Za-z0-9_./-]+$")]
+_SEGMENT = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+RelativePath = Annotated[str, Field(pattern=rf"^{_SEGMENT}(/{_SEGMENT})*$")]
 TargetName = Literal["onnx", "android", "ios"]
 Format = Literal["onnx", "tflite", "mlpackage", "aimodel"]
 
