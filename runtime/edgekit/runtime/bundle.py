@@ -1,0 +1,139 @@
+"""A bundle opened for use: the best file that this machine can execute, and `edit`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from edgekit.core.errors import BadInput, EdgekitError, unknown_name
+from edgekit.core.images import resized
+from edgekit.core.manifest import BundleManifest, ModelEntry, TargetName, read_bundle
+from edgekit.core.progress import Report, silent
+from edgekit.core.seams import PRECISIONS, Session
+from edgekit.core.tensors import Photo
+from edgekit.runtime.pipeline import photo_port, tile_editor, tile_size
+from edgekit.runtime.sessions import obstacle, open_session
+from edgekit.runtime.tiles import edit_tiled
+
+TARGETS: tuple[str, ...] = get_args(TargetName)
+PREFERENCE = (
+    ("tflite", "int8"),
+    ("onnx", "int8"),
+    ("tflite", "fp32"),
+    ("onnx", "fp32"),
+    ("tflite", "fp16"),
+    ("onnx", "fp16"),
+    ("mlpackage", "int8"),
+    ("mlpackage", "fp16"),
+    ("mlpackage", "fp32"),
+    ("aimodel", "fp16"),
+    ("aimodel", "fp32"),
+    ("aimodel", "int8"),
+)
+"""Which file `open_bundle` takes: the fastest on a CPU first. 16-bit weights save no time there,
+and Core AI's runtime outside Apple's systems is an interpreter."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBundle:
+    """A bundle whose file `entry` is loaded."""
+
+    folder: Path
+    manifest: BundleManifest
+    entry: ModelEntry
+    session: Session
+
+    def edit(self, photo: Photo, *, max_side: int | None = None, report: Report = silent) -> Photo:
+        """Return `photo` (uint8 sRGB, any size) edited, at the same size.
+
+        With `max_side` the longer side is first scaled down to at most so many pixels, and the
+        result has that size. `report` is told after each tile.
+
+        Raises TargetUnsupported if the model does not map one photo to one photo.
+        """
+        source = photo_port(tuple(port.port() for port in self.entry.inputs), "input")
+        result = photo_port(tuple(port.port() for port in self.entry.outputs), "output")
+        size = tile_size(source)
+        assert size is not None  # photo_port has checked it
+        scaled = limited(photo, max_side) if max_side else photo
+        return edit_tiled(
+            scaled, tile_editor(self.session, source, result), tile=size, report=report
+        )
+
+
+def limited(photo: Photo, max_side: int) -> Photo:
+    """Scale `photo` down so that its longer side is at most `max_side` pixels; never up."""
+    height, width = photo.shape[:2]
+    factor = max_side / max(height, width)
+    if factor >= 1:
+        return photo
+    return resized(photo, max(round(height * factor), 1), max(round(width * factor), 1))
+
+
+def open_bundle(
+    folder: Path,
+    *,
+    target: str | None = None,
+    precision: str | None = None,
+    threads: int | None = None,
+) -> OpenBundle:
+    """Check the bundle in `folder` (manifest and sha256 of every file) and load one of its files.
+
+    Without `target` and `precision` the first of `PREFERENCE` that the bundle ships and this
+    machine can execute is taken; `threads` defaults to the cores that this process may use.
+
+    Raises BadInput for a damaged bundle or one without such a file, EdgekitError for an unknown
+    name, DependencyMissing or TargetUnsupported if the file cannot be executed here.
+    """
+    if target is not None and target not in TARGETS:
+        raise unknown_name("target", target, TARGETS)
+    if precision is not None and precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
+    manifest = read_bundle(folder, check_files=True)
+    entry = chosen(manifest, target, precision)
+    session = open_session(folder / entry.path, threads=threads or usable_cores())
+    return OpenBundle(folder, manifest, entry, session)
+
+
+def chosen(manifest: BundleManifest, target: str | None, precision: str | None) -> ModelEntry:
+    """Return the entry that `open_bundle` loads; errors as there."""
+    fitting = [
+        entry
+        for entry in manifest.models
+        if target in (None, entry.target) and precision in (None, entry.precision)
+    ]
+    if not fitting:
+        raise _nothing_fits(manifest, target, precision)
+    fitting.sort(key=lambda entry: PREFERENCE.index((entry.format, entry.precision)))
+    obstacles = [obstacle(Path(entry.path)) for entry in fitting]
+    for entry, problem in zip(fitting, obstacles, strict=True):
+        if problem is None:
+            return entry
+    assert obstacles[0] is not None
+    raise obstacles[0]
+
+
+def _nothing_fits(
+    manifest: BundleManifest, target: str | None, precision: str | None
+) -> EdgekitError:
+    wanted = " ".join(word for word in (precision, target and f"for {target}") if word)
+    for refusal in manifest.refused:
+        if target in (None, refusal.target) and precision in (None, refusal.precision):
+            return BadInput(
+                f"{manifest.name} ships no file {wanted}: it was refused, {refusal.reason}",
+                hint="choose another --target or --precision",
+            )
+    held = ", ".join(f"{entry.target} {entry.precision}" for entry in manifest.models)
+    return BadInput(
+        f"{manifest.name} ships no file {wanted}".rstrip(),
+        hint=f"it holds: {held or 'no file at all'}",
+    )
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

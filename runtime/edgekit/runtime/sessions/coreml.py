@@ -1,0 +1,79 @@
+"""Core ML packages through coremltools, which can execute them on macOS only.
+
+Written against the API and not executed on Linux, where `open_session` refuses the format before
+this module is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import coremltools
+import numpy as np
+from PIL import Image
+
+from edgekit.core.seams import Port
+from edgekit.core.tensors import Batch
+from edgekit.runtime.sessions.ports import checked, port_of, unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class CoreMLSession:
+    """A Core ML package that can be called; pictures are uint8 ports in NHWC."""
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    model: Any
+
+    def run(self, feeds: Mapping[str, Batch]) -> Mapping[str, Batch]:
+        """Map input names to arrays and return output names to arrays."""
+        given = checked(feeds, self.inputs)
+        found = self.model.predict(
+            {p.name: _picture(given[p.name]) if _is_picture(p) else given[p.name]
+             for p in self.inputs}
+        )  # fmt: skip
+        return {
+            port.name: _bytes(found[port.name]) if _is_picture(port) else found[port.name]
+            for port in self.outputs
+        }
+
+
+def open_file(path: Path, *, threads: int) -> CoreMLSession:
+    """Load a Core ML package on all compute units; `threads` has no meaning there."""
+    try:
+        model = coremltools.models.MLModel(str(path))
+        description = model.get_spec().description
+    except Exception as error:  # coremltools and the framework below raise what they like
+        raise unreadable(path, error) from error
+    return CoreMLSession(
+        tuple(_port(feature, path) for feature in description.input),
+        tuple(_port(feature, path) for feature in description.output),
+        model,
+    )
+
+
+def _port(feature: Any, path: Path) -> Port:
+    kind = feature.type
+    if kind.WhichOneof("Type") == "imageType":
+        size = (1, int(kind.imageType.height), int(kind.imageType.width), 3)
+        return port_of(feature.name, size, "uint8", path)
+    array = kind.multiArrayType
+    names = {65568: "float32", 65552: "float16", 131104: "int32"}
+    return port_of(
+        feature.name, list(array.shape), names.get(array.dataType, str(array.dataType)), path
+    )
+
+
+def _is_picture(port: Port) -> bool:
+    return port.dtype == "uint8"
+
+
+def _picture(batch: Batch) -> Image.Image:
+    return Image.fromarray(batch[0])
+
+
+def _bytes(picture: Image.Image) -> Batch:
+    return np.asarray(picture.convert("RGB"), np.uint8)[None]

@@ -1,0 +1,192 @@
+"""Every file of a bundle checked: its bytes, its ports, and what it computes.
+
+The golden vectors hold inputs and the PyTorch student's outputs. A file that cannot be executed on
+this machine is listed as such: it neither passes nor fails.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from edgekit.core.errors import BadInput, EdgekitError
+from edgekit.core.manifest import BundleManifest, ModelEntry, read_bundle
+from edgekit.core.progress import Report, silent
+from edgekit.core.seams import Port, Session
+from edgekit.core.store import file_sha256
+from edgekit.core.tensors import Batch
+from edgekit.runtime.pipeline import from_golden, to_golden
+from edgekit.runtime.sessions import obstacle, open_session
+
+PASS_MAX_ABS = 1e-4
+"""Largest difference of an fp32 file from the student, for values in [-1, 1]."""
+PASS_DB = {"fp16": 55.0, "int8": 35.0}
+"""Least mean PSNR of a reduced file against the student. 35 dB is the bar of Apple's converter
+(ml-stable-diffusion, torch2coreml.py); a right fp16 file reaches about 80 dB."""
+PROTOCOL = "verify-1/golden/peak2"
+IDENTICAL_DB = 999.0
+
+Open = Callable[[Path], Session]
+Status = Literal["ok", "failed", "not executable here"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was found about one file."""
+
+    path: str
+    target: str
+    precision: str
+    status: Status
+    reason: str = ""
+    psnr_db: float | None = None
+    """Mean over samples and outputs; 999 for identical values."""
+    max_abs: float | None = None
+    bar: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found about a bundle."""
+
+    name: str
+    checks: tuple[Check, ...]
+    samples: int
+
+    @property
+    def passed(self) -> bool:
+        """Tell whether no file failed and at least one was executed."""
+        statuses = [check.status for check in self.checks]
+        return "failed" not in statuses and "ok" in statuses
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON value that ``edgekit verify --json`` prints."""
+        return {
+            "name": self.name,
+            "passed": self.passed,
+            "protocol": PROTOCOL,
+            "samples": self.samples,
+            "checks": [asdict(check) for check in self.checks],
+        }
+
+
+def psnr_db(reference: Batch, candidate: Batch, *, peak: float = 2.0) -> float:
+    """Peak signal-to-noise ratio in decibels of values in [-1, 1]; ``inf`` for identical ones.
+
+    Raises ValueError if the shapes differ: broadcasting would hide a wrong layout.
+    """
+    if reference.shape != candidate.shape:
+        raise ValueError(f"shapes differ: {reference.shape} and {candidate.shape}")
+    difference = reference.astype(np.float64) - candidate.astype(np.float64)
+    error = float(np.mean(difference**2))
+    if math.isnan(error):
+        return -math.inf
+    return math.inf if error == 0 else 10 * math.log10(peak**2 / error)
+
+
+def verify_bundle(
+    folder: Path, *, open_file: Open = open_session, report: Report = silent
+) -> Verification:
+    """Check every file of the bundle in `folder` against its manifest and golden vectors.
+
+    Raises BadInput if the manifest or the golden vectors themselves cannot be used; whatever is
+    wrong with a model file stands in its row.
+    """
+    manifest = read_bundle(folder)
+    golden = read_golden(folder, manifest)
+    checks = []
+    for index, entry in enumerate(manifest.models):
+        report("verify", index, len(manifest.models), entry.path)
+        checks.append(check_file(folder, entry, golden, open_file))
+    report("verify", len(manifest.models), len(manifest.models))
+    return Verification(manifest.name, tuple(checks), len(golden))
+
+
+def read_golden(folder: Path, manifest: BundleManifest) -> list[dict[str, Batch]]:
+    """Return the golden samples, each a mapping from port name to an array with a batch of 1.
+
+    Raises BadInput if the file is missing, was changed, or holds no sample.
+    """
+    path = folder / manifest.golden.path
+    if not path.is_file():
+        raise BadInput(f"{path} is missing from the bundle", hint="copy the whole folder again")
+    if file_sha256(path) != manifest.golden.sha256:
+        raise BadInput(
+            f"{path} is not the file that was exported (other sha256)", hint="copy it again"
+        )
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    count = min((len(array) for array in arrays.values()), default=0)
+    if count == 0:
+        raise BadInput(f"{path} holds no sample", hint="export the bundle again")
+    return [{name: a[i : i + 1] for name, a in arrays.items()} for i in range(count)]
+
+
+def check_file(
+    folder: Path, entry: ModelEntry, golden: Sequence[Mapping[str, Batch]], open_file: Open
+) -> Check:
+    """Check one model file: present, unchanged, same ports, same numbers as the student."""
+
+    row = partial(Check, entry.path, entry.target, entry.precision, bar=bar_of(entry))
+    path = folder / entry.path
+    if not path.exists():
+        return row("failed", "the file is missing")
+    if file_sha256(path) != entry.sha256:
+        return row("failed", "the file was changed after export: other sha256")
+    if open_file is open_session and (problem := obstacle(path)):
+        return row("not executable here", f"{problem.what}; {problem.hint}")
+    try:
+        session = open_file(path)
+        if wrong := differing_ports(session, entry):
+            return row("failed", wrong)
+        db, worst = compared(session, entry, golden)
+    except (EdgekitError, ValueError, RuntimeError, KeyError) as error:
+        return row("failed", str(error))
+    passed = worst <= PASS_MAX_ABS if entry.precision == "fp32" else db >= PASS_DB[entry.precision]
+    reason = "" if passed else f"outside the bar of {bar_of(entry)}"
+    return row("ok" if passed else "failed", reason, db, worst)
+
+
+def bar_of(entry: ModelEntry) -> str:
+    """Return the bar of a file in words."""
+    if entry.precision == "fp32":
+        return f"max abs <= {PASS_MAX_ABS:g}"
+    return f">= {PASS_DB[entry.precision]:g} dB"
+
+
+def differing_ports(session: Session, entry: ModelEntry) -> str:
+    """Say how the file's ports differ from the manifest's; "" if they agree."""
+
+    def shown(ports: tuple[Port, ...]) -> list[tuple[str, tuple[int, ...], str]]:
+        return sorted((port.name, port.shape, port.dtype) for port in ports)
+
+    for what, held, told in (
+        ("inputs", session.inputs, entry.inputs),
+        ("outputs", session.outputs, entry.outputs),
+    ):
+        said = tuple(port.port() for port in told)
+        if shown(held) != shown(said):
+            return f"its {what} are {shown(held)}, the manifest says {shown(said)}"
+    return ""
+
+
+def compared(
+    session: Session, entry: ModelEntry, golden: Sequence[Mapping[str, Batch]]
+) -> tuple[float, float]:
+    """Run every golden sample; return the mean PSNR in dB and the largest absolute difference."""
+    inputs = tuple(port.port() for port in entry.inputs)
+    scores, worst = [], 0.0
+    for sample in golden:
+        results = session.run(from_golden(sample, inputs))
+        for port in entry.outputs:
+            found = to_golden(results[port.name], port.port())
+            scores.append(min(psnr_db(sample[port.name], found), IDENTICAL_DB))
+            gap = float(np.max(np.abs(sample[port.name] - found)))
+            worst = max(worst, math.inf if math.isnan(gap) else gap)
+    return float(np.mean(scores)), worst
