@@ -1,0 +1,1 @@
+"""Pairs: photos and what a teacher made of them, scored, split and kept in WebDataset shards."""

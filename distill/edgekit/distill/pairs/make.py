@@ -1,0 +1,354 @@
+"""Make pairs: crops of photos, a teacher's edits of them, scores, shards.
+
+The work is cut into shards of fixed contents: which pairs a shard holds, and which of them a
+teacher edits together, follows from the settings alone. A killed run therefore leaves whole shards
+or none of one, and continuing it gives the bytes of a run that was never killed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgekit.core.errors import EdgekitError, QualityFailed
+from edgekit.core.progress import Report, silent
+from edgekit.core.seams import Teacher
+from edgekit.core.store import (
+    MANIFEST,
+    complete,
+    file_sha256,
+    finish_folder,
+    locked,
+    read_json,
+    read_manifest,
+    value_sha256,
+    write_bytes,
+    write_json,
+)
+from edgekit.core.tensors import Photo
+from edgekit.distill.pairs.quality import duplicates, rejection, scores
+from edgekit.distill.pairs.settings import PairSettings, is_heldout
+from edgekit.distill.pairs.sources import Crop, Sources, draw_crop, open_sources
+from edgekit.distill.pairs.store import (
+    INDEX,
+    KIND,
+    PairEntry,
+    PairSet,
+    Split,
+    encoded,
+    line_of,
+    open_pairs,
+    shard_entries,
+    write_shard,
+)
+
+RECIPE = "recipe.json"
+FORMAT = 1
+"""Raised when the same settings would give other bytes than before."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One pair before any teacher has run."""
+
+    index: int
+    key: str
+    split: Split
+    seed: int
+    variation: str | None
+
+
+def make_pairs(
+    settings: PairSettings, teacher: Teacher, out: Path, *, report: Report = silent
+) -> PairSet:
+    """Make the pairs of `settings` with `teacher` in the folder `out`, or continue there.
+
+    A folder that is complete for the same settings, photos and teacher is opened as it is.
+    Raises BadInput for photos or a prompt that cannot be used, OutputError if `out` cannot be
+    written, EdgekitError if `out` holds pairs made otherwise, QualityFailed if no training pair or
+    no held-out pair passes (the folder is then complete and can be inspected).
+    """
+    out = Path(out)
+    sources = open_sources(
+        settings.photos,
+        size_px=settings.size_px,
+        limit=settings.count,
+        seed=settings.seed,
+        heldout=settings.heldout,
+        report=report,
+    )
+    recipe = _recipe(settings, teacher, sources)
+    recipe_sha256 = value_sha256(recipe)
+    with locked(out):
+        if not _finished(out, recipe_sha256):
+            _claim(out, recipe)
+            (out / MANIFEST).unlink(missing_ok=True)
+            entries = _all_shards(settings, teacher, sources, out, report)
+            _finish(out, entries, recipe_sha256, settings, teacher, sources)
+    return _checked(open_pairs(out))
+
+
+def pair_seed(seed: int, index: int, purpose: str = "edit") -> int:
+    """Return the seed of one pair: a hash, so that neighbouring seeds share nothing.
+
+    >>> pair_seed(0, 1) != pair_seed(1, 0)
+    True
+    """
+    digest = hashlib.sha256(f"{seed}/{index}/{purpose}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def _recipe(settings: PairSettings, teacher: Teacher, sources: Sources) -> dict[str, Any]:
+    sampling: Mapping[str, Any] = getattr(teacher, "sampling", {})
+    return {
+        "format": FORMAT,
+        **settings.recipe(),
+        "teacher": teacher.identity,
+        "sampling": dict(sampling),
+        "photos": [list(pair) for pair in zip(sources.names, sources.hashes, strict=True)],
+    }
+
+
+def _claim(out: Path, recipe: dict[str, Any]) -> None:
+    """Write the recipe, or refuse a folder that another recipe has begun."""
+    place = out / RECIPE
+    if place.is_file():
+        found = read_json(place)
+        other = sorted(
+            key for key in recipe.keys() | found.keys() if recipe.get(key) != found.get(key)
+        )
+        if other:
+            raise EdgekitError(
+                f"{out} holds pairs that were made with another {' and '.join(other[:3])}",
+                hint="choose another --out, or delete that folder",
+            )
+    elif (out / MANIFEST).is_file():
+        raise EdgekitError(f"{out} holds something else", hint="choose another --out")
+    write_json(place, recipe)
+
+
+def _finished(out: Path, recipe_sha256: str) -> bool:
+    """Tell whether nothing is left to do: the manifest is there and so is every byte it lists."""
+    if not complete(out, kind=KIND, recipe_sha256=recipe_sha256):
+        return False
+    manifest = read_manifest(out, kind=KIND)
+    listed = [(out / INDEX, manifest["index_sha256"])]
+    listed += [(out / shard["path"], shard["sha256"]) for shard in manifest["shards"]]
+    return all(path.is_file() and file_sha256(path) == sha256 for path, sha256 in listed)
+
+
+def _jobs(settings: PairSettings) -> list[_Job]:
+    usable = settings.usable_variations
+    jobs = []
+    for index in range(settings.count):
+        held = is_heldout(index, max(settings.heldout, 1 / settings.count))
+        draw = np.random.default_rng(pair_seed(settings.seed, index, "variation"))
+        # Held-out pairs always start from a real photo: that is what a phone will see.
+        varied = bool(usable) and not held and draw.random() < settings.variation
+        jobs.append(
+            _Job(
+                index=index,
+                key=f"{index:06d}",
+                split="heldout" if held else "train",
+                seed=pair_seed(settings.seed, index),
+                variation=usable[int(draw.integers(len(usable)))] if varied else None,
+            )
+        )
+    return jobs
+
+
+def _all_shards(
+    settings: PairSettings, teacher: Teacher, sources: Sources, out: Path, report: Report
+) -> list[PairEntry]:
+    jobs = _jobs(settings)
+    turns = _turns(jobs)
+    entries: list[PairEntry] = []
+    for number, start in enumerate(range(0, len(jobs), settings.shard_pairs)):
+        name = f"pairs-{number:06d}.tar"
+        batch = jobs[start : start + settings.shard_pairs]
+        found = shard_entries(out / name)
+        if found is None or [entry.key for entry in found] != [job.key for job in batch]:
+            report("pairs", start, len(jobs))
+            made = _made(
+                settings, teacher, sources, batch, [turns[job.index] for job in batch], name
+            )
+            write_shard(out / name, made)
+            found = [entry for entry, _, _ in made]
+        entries += found
+        report("pairs", len(entries), len(jobs))
+    return entries
+
+
+def _turns(jobs: Sequence[_Job]) -> list[int]:
+    """Return for each job how many jobs of its split came before it: photos take turns."""
+    seen: dict[Split, int] = {"train": 0, "heldout": 0}
+    turns = []
+    for job in jobs:
+        turns.append(seen[job.split])
+        seen[job.split] += 1
+    return turns
+
+
+def _made(
+    settings: PairSettings,
+    teacher: Teacher,
+    sources: Sources,
+    jobs: Sequence[_Job],
+    turns: Sequence[int],
+    shard: str,
+) -> list[tuple[PairEntry, bytes, bytes]]:
+    cut = [
+        draw_crop(
+            sources.regions(job.split),
+            turn,
+            sources.load,
+            size_px=settings.size_px,
+            seed=pair_seed(settings.seed, job.index, "crop"),
+        )
+        for job, turn in zip(jobs, turns, strict=True)
+    ]
+    crops = [crop for crop, _ in cut]
+    pictures = [picture for _, picture in cut]
+    variations = _vary(settings, teacher, jobs, pictures)
+    batch = np.stack(pictures)
+    edits = teacher.edit(batch, settings.prompt, seed=[job.seed for job in jobs])
+    if edits.shape != batch.shape:
+        raise ValueError(f"the teacher gave {edits.shape} for {batch.shape}")
+    rows = zip(jobs, crops, variations, batch, edits, strict=True)
+    return [
+        _pair(settings, teacher, sources, job, crop, variation, source, edit, shard)
+        for job, crop, variation, source, edit in rows
+    ]
+
+
+def _vary(
+    settings: PairSettings, teacher: Teacher, jobs: Sequence[_Job], pictures: list[Photo]
+) -> list[str | None]:
+    """Replace sources by the teacher's variations of them; a bad variation leaves the crop."""
+    applied: list[str | None] = [None] * len(jobs)
+    for prompt in dict.fromkeys(job.variation for job in jobs if job.variation):
+        places = [i for i, job in enumerate(jobs) if job.variation == prompt]
+        varied = teacher.edit(
+            np.stack([pictures[i] for i in places]),
+            prompt,
+            seed=[pair_seed(settings.seed, jobs[i].index, "source") for i in places],
+        )
+        for i, picture in zip(places, varied, strict=True):
+            found = scores(pictures[i], picture)
+            if rejection(found, settings.bars, size_px=settings.size_px) is None:
+                pictures[i], applied[i] = picture, prompt
+    return applied
+
+
+def _pair(
+    settings: PairSettings,
+    teacher: Teacher,
+    sources: Sources,
+    job: _Job,
+    crop: Crop,
+    variation: str | None,
+    source: Photo,
+    edit: Photo,
+    shard: str,
+) -> tuple[PairEntry, bytes, bytes]:
+    found = scores(source, edit)
+    reason = rejection(found, settings.bars, size_px=settings.size_px)
+    first, second = encoded(source), encoded(edit)
+    entry = PairEntry(
+        key=job.key,
+        shard=shard,
+        split=job.split,
+        seed=job.seed,
+        prompt=settings.prompt,
+        teacher=teacher.identity,
+        photo=sources.names[crop.photo],
+        box=(crop.top, crop.left, crop.side),
+        flipped=crop.flipped,
+        variation=variation,
+        source_sha256=hashlib.sha256(first).hexdigest(),
+        edit_sha256=hashlib.sha256(second).hexdigest(),
+        scores=found,
+        kept=reason is None,
+        reason=reason,
+    )
+    return entry, first, second
+
+
+def _finish(
+    out: Path,
+    entries: Sequence[PairEntry],
+    recipe_sha256: str,
+    settings: PairSettings,
+    teacher: Teacher,
+    sources: Sources,
+) -> None:
+    judged = _without_duplicates(entries, settings)
+    write_bytes(out / INDEX, "".join(line_of(entry) + "\n" for entry in judged).encode())
+    kept = [entry for entry in judged if entry.kept]
+    shards = sorted({entry.shard for entry in entries})
+    finish_folder(
+        out,
+        kind=KIND,
+        recipe_sha256=recipe_sha256,
+        facts={
+            "teacher": teacher.identity,
+            "sampling": dict(getattr(teacher, "sampling", {})),
+            "prompt": settings.prompt,
+            "size_px": settings.size_px,
+            "seed": settings.seed,
+            "pairs": len(kept),
+            "train": sum(entry.split == "train" for entry in kept),
+            "heldout": sum(entry.split == "heldout" for entry in kept),
+            "rejected": len(judged) - len(kept),
+            "split_by": sources.split_by,
+            "bars": asdict(settings.bars),
+            "photos": list(sources.names),
+            "skipped": [asdict(skipped) for skipped in sources.skipped],
+            "shards": [
+                {
+                    "path": name,
+                    "sha256": file_sha256(out / name),
+                    "bytes": (out / name).stat().st_size,
+                }
+                for name in shards
+            ],
+            "index_sha256": file_sha256(out / INDEX),
+            "licences": {
+                "photos": sources.licence,
+                "edits": f"that of the teacher {teacher.identity}",
+            },
+        },
+    )
+
+
+def _without_duplicates(entries: Sequence[PairEntry], settings: PairSettings) -> list[PairEntry]:
+    """Reject pairs whose source repeats another one's; only pairs that are kept count."""
+    good = [i for i, entry in enumerate(entries) if entry.kept]
+    twins = duplicates(
+        [entries[i].scores.source_hash for i in good],
+        [entries[i].split == "heldout" for i in good],
+        settings.bars,
+    )
+    judged = list(entries)
+    for copy, twin in twins.items():
+        reason = f"the source nearly repeats that of {entries[good[twin]].key}"
+        judged[good[copy]] = replace(entries[good[copy]], kept=False, reason=reason)
+    return judged
+
+
+def _checked(pairs: PairSet) -> PairSet:
+    for split in ("train", "heldout"):
+        if not any(entry.split == split for entry in pairs.entries):
+            reasons = [entry.reason or "" for entry in pairs.rejected if entry.split == split]
+            common = max(set(reasons), key=reasons.count) if reasons else "there is none"
+            raise QualityFailed(
+                f"no {split} pair passed the quality check: {common}",
+                hint=f"look at them with `edgekit pairs inspect {pairs.folder}`, then change the "
+                "prompt, the photos or the teacher",
+            )
+    return pairs
