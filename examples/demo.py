@@ -51,7 +51,7 @@ def main() -> int:
     }
     (arguments.out / "demo.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     print(
-        f"\nDone in {facts['total_s']} s, peak memory of one process {facts['peak_memory_gb']} GB.\n"
+        f"\nDone in {facts['total_s']} s, peak memory of a process {facts['peak_memory_gb']} GB.\n"
         f"Look at {arguments.out / 'report.html'}; the files for your app are in {run / 'bundle'}."
     )
     return 0
