@@ -207,13 +207,17 @@ def _kebab(word: str) -> str:
 
 
 def _usage(error: Any) -> tuple[str, str]:
-    """Return cause and remedy of an error that click found."""
+    """Return cause and remedy of an error that the parser found."""
     message = str(error.format_message()).rstrip(".")
-    where = getattr(getattr(error, "ctx", None), "command_path", "edgekit")
-    if near := getattr(error, "possibilities", None):
-        return f"no such option {error.option_name}", f"did you mean {sorted(near)[0]}?"
+    context = getattr(error, "ctx", None)
+    path = getattr(context, "command_path", "edgekit")
+    option = getattr(error, "option_name", None)
+    if option and context is not None:
+        known = [name for parameter in context.command.params for name in parameter.opts]
+        if near := difflib.get_close_matches(option, [*known, *FLAGS, "--config"], n=1):
+            return f"{path} has no option {option}", f"did you mean {near[0]}?"
     first = message[:1].lower() + message[1:]
-    return first.replace("\n", " "), f"see `{where} --help`"
+    return " ".join(first.split()), f"see `{path} --help`"
 
 
 def _complain(what: str, hint: str) -> None:
