@@ -1,0 +1,89 @@
+"""Write the generated parts of the documentation: the schema, the command reference, pictures.
+
+python docs/generate.py                     schema and commands
+python docs/generate.py --run demo-out/run  the picture strip of the README as well
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS.parent / "examples"))
+
+SCENE = "fjord"
+GAP = 6
+
+
+def schema_text() -> str:
+    """Return the JSON schema of a bundle's manifest."""
+    from edgekit.core.manifest import schema
+
+    return json.dumps(schema(), indent=2) + "\n"
+
+
+def commands_text() -> str:
+    """Return the help pages of all commands as one Markdown page."""
+    from edgekit.cli.main import COMMANDS, run
+
+    pages = ["# Commands\n\nWritten by `make docs` from the commands' own help.\n"]
+    groups: dict[str, list[list[str]]] = {name: [[name]] for name in COMMANDS}
+    groups["teacher"] += [["teacher", name] for name in ("info", "sample", "train")]
+    groups["pairs"] += [["pairs", name] for name in ("make", "inspect")]
+    for words in [[], *(path for paths in groups.values() for path in paths)]:
+        buffer = io.StringIO()
+        with contextlib.redirect_stdout(buffer):
+            run([*words, "--help"])
+        title = " ".join(["edgekit", *words])
+        page = "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()).strip()
+        pages.append(f"## {title}\n\n```text\n{page}\n```\n")
+    return "\n".join(pages)
+
+
+def strip(run: Path, out: Path) -> None:
+    """Write source, teacher, student and int8 LiteRT of a rendered scene side by side."""
+    from PIL import Image
+    from scenes import scene_photo
+
+    from edgekit.core.store import read_manifest
+    from edgekit.distill.teachers.loader import load_teacher
+    from edgekit.runtime.bundle import open_bundle
+
+    student = read_manifest(run, kind="student")
+    source = scene_photo(SCENE, 256)
+    teacher = load_teacher("bundled").edit(source[None], student["prompt"], seed=0)[0]
+    shown = [source, teacher]
+    for target, precision in (("onnx", "fp32"), ("android", "int8")):
+        bundle = open_bundle(run / "bundle", target=target, precision=precision)
+        shown.append(bundle.edit(source))
+    Image.fromarray(row(shown)).save(out, quality=90)
+
+
+def row(photos: Sequence[np.ndarray]) -> np.ndarray:
+    """Return photos of one size in a row with white gaps."""
+    gap = np.full((photos[0].shape[0], GAP, 3), 255, np.uint8)
+    parts = [part for photo in photos for part in (photo, gap)]
+    return np.concatenate(parts[:-1], axis=1)
+
+
+def main() -> None:
+    """Write what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, help="a run folder with a bundle")
+    arguments = parser.parse_args()
+    (DOCS / "bundle.schema.json").write_text(schema_text(), encoding="utf-8")
+    (DOCS / "commands.md").write_text(commands_text(), encoding="utf-8")
+    if arguments.run:
+        strip(arguments.run, DOCS / "images" / "strip.jpg")
+
+
+if __name__ == "__main__":
+    main()
