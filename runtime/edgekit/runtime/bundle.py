@@ -12,6 +12,7 @@ from edgekit.core.images import resized
 from edgekit.core.manifest import BundleManifest, ModelEntry, TargetName, read_bundle
 from edgekit.core.progress import Report, silent
 from edgekit.core.seams import PRECISIONS, Session
+from edgekit.core.store import MANIFEST
 from edgekit.core.tensors import Photo
 from edgekit.runtime.pipeline import photo_port, tile_editor, tile_size
 from edgekit.runtime.sessions import obstacle, open_session
@@ -87,10 +88,6 @@ def open_bundle(
     Raises BadInput for a damaged bundle or one without such a file, EdgekitError for an unknown
     name, DependencyMissing or TargetUnsupported if the file cannot be executed here.
     """
-    if target is not None and target not in TARGETS:
-        raise unknown_name("target", target, TARGETS)
-    if precision is not None and precision not in PRECISIONS:
-        raise unknown_name("precision", precision, PRECISIONS)
     manifest = read_bundle(folder, check_files=True)
     entry = chosen(manifest, target, precision)
     session = open_session(folder / entry.path, threads=threads or usable_cores())
@@ -99,6 +96,10 @@ def open_bundle(
 
 def chosen(manifest: BundleManifest, target: str | None, precision: str | None) -> ModelEntry:
     """Return the entry that `open_bundle` loads; errors as there."""
+    if target is not None and target not in TARGETS:
+        raise unknown_name("target", target, TARGETS)
+    if precision is not None and precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
     fitting = [
         entry
         for entry in manifest.models
@@ -137,3 +138,16 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def bundle_folder(folder: Path) -> Path:
+    """Return the bundle that `folder` is or, for a run folder, the one in its ``bundle/``.
+
+    Raises BadInput if `folder` does not exist.
+    """
+    if not folder.exists():
+        raise BadInput(f"{folder} does not exist", hint="name a folder written by `edgekit export`")
+    inside = folder / "bundle"
+    if (inside / MANIFEST).is_file() and not (folder / "golden").is_dir():
+        return inside
+    return folder

@@ -20,6 +20,7 @@ from coreai.authoring import AIModelAsset
 from coreai.runtime import NDArray
 
 from edgekit.core.seams import Port
+from edgekit.core.store import file_sha256
 from edgekit.core.tensors import Batch
 from edgekit.runtime.sessions.ports import checked, native_chatter_muted, port_of, unreadable
 
@@ -78,6 +79,8 @@ async def _loaded(path: Path, resources: contextlib.AsyncExitStack) -> Any:
 
 def open_file(path: Path, *, threads: int) -> CoreAISession:
     """Load a Core AI asset; its interpreter chooses its own threads, so `threads` has no effect."""
+    if broken := _broken(path):
+        raise unreadable(path, ValueError(broken))
     loop = _Loop()
     try:
         with native_chatter_muted():
@@ -90,6 +93,20 @@ def open_file(path: Path, *, threads: int) -> CoreAISession:
     session = CoreAISession(inputs, outputs, function, loop)
     weakref.finalize(session, loop.close)
     return session
+
+
+def _broken(path: Path) -> str:
+    """Say what is wrong with an asset; "" if nothing is.
+
+    Asked before loading, because the runtime does not raise on a damaged asset: it ends the
+    process (coreai-core 1.0.0b3: a segmentation fault, or terminate).
+    """
+    if not AIModelAsset.is_valid(path):
+        return "it is not a Core AI asset"
+    told, program = path / "main.hash", path / "main.mlirb"
+    if told.is_file() and program.is_file() and told.read_bytes().hex() != file_sha256(program):
+        return "its program was changed or cut short (other sha256)"
+    return ""
 
 
 def _ports(names: list[str], describe: Any, path: Path) -> tuple[Port, ...]:

@@ -1,0 +1,173 @@
+"""What several parts' tests share: tiny real model files and a bundle of them, made on the spot.
+
+The "student" turns a picture into its negative: exact in every format, and the same whether a photo
+goes through whole or in tiles.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+SIZE = 32
+FIELDS = ("name", "shape", "dtype", "layout", "low", "high")
+
+
+def write_onnx(path: Path, *, op: str = "Neg", size: int = SIZE) -> Path:
+    """Write an ONNX file with the one operator `op` from ``image`` to ``image_out``."""
+    from onnx import TensorProto, helper, save
+
+    shape = [1, 3, size, size]
+    graph = helper.make_graph(
+        [helper.make_node(op, ["image"], ["image_out"])],
+        "toy",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("image_out", TensorProto.FLOAT, shape)],
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    save(model, str(path))
+    return path
+
+
+def write_tflite(path: Path, *, size: int = SIZE) -> Path:
+    """Write a TFLite file with the one operator NEG and a named signature, in NHWC."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    def tensor(name: str, buffer: int) -> Any:
+        made = schema.TensorT()
+        made.name, made.shape = name, [1, size, size, 3]
+        made.type, made.buffer = schema.TensorType.FLOAT32, buffer
+        return made
+
+    def named(name: str, index: int) -> Any:
+        made = schema.TensorMapT()
+        made.name, made.tensorIndex = name, index
+        return made
+
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.NEG
+    code.version = 1
+    operator = schema.OperatorT()
+    operator.opcodeIndex, operator.inputs, operator.outputs = 0, [0], [1]
+    graph = schema.SubGraphT()
+    graph.tensors = [tensor("edit_image", 1), tensor("edit_image_out", 2)]
+    graph.inputs, graph.outputs, graph.operators = [0], [1], [operator]
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = "edit", 0
+    signature.inputs, signature.outputs = [named("image", 0)], [named("image_out", 1)]
+    model = schema.ModelT()
+    model.version, model.operatorCodes, model.subgraphs = 3, [code], [graph]
+    model.buffers = [schema.BufferT() for _ in range(3)]
+    model.signatureDefs = [signature]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(builder.Output()))
+    return path
+
+
+def port_entries(layout: str, size: int = SIZE) -> list[dict[str, Any]]:
+    shape = [1, 3, size, size] if layout == "nchw" else [1, size, size, 3]
+    return [
+        dict(zip(FIELDS, (name, shape, "float32", layout, -1.0, 1.0), strict=True))
+        for name in ("image", "image_out")
+    ]
+
+
+def model_entry(folder: Path, path: str, target: str, precision: str) -> dict[str, Any]:
+    from edgekit.core.store import file_sha256, size_bytes
+
+    source, result = port_entries("nhwc" if path.endswith("tflite") else "nchw")
+    return {
+        "target": target,
+        "format": Path(path).suffix[1:],
+        "precision": precision,
+        "path": path,
+        "sha256": file_sha256(folder / path),
+        "bytes": size_bytes(folder / path),
+        "inputs": [source],
+        "outputs": [result],
+        "recipe": "one operator, written by hand",
+        "executed": False,
+        "parity": None,
+        "placement": {"NEG": 1},
+        "tools": {},
+    }
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    files: tuple[tuple[str, str, str], ...] = (
+        ("onnx/toy.fp32.onnx", "onnx", "fp32"),
+        ("android/toy.fp32.tflite", "android", "fp32"),
+        ("ios/toy.fp16.mlpackage", "ios", "fp16"),
+    ),
+    op: str = "Neg",
+) -> Path:
+    """Write a complete bundle of real files whose golden vectors are photos and their negatives."""
+    from edgekit.core.store import file_sha256, write_json
+
+    writers: dict[str, Callable[[Path], object]] = {
+        ".onnx": lambda path: write_onnx(path, op=op),
+        ".tflite": write_tflite,
+        ".mlpackage": lambda path: (path.mkdir(parents=True), (path / "Manifest.json").touch()),
+    }
+    for path, _, _ in files:
+        writers[Path(path).suffix](folder / path)
+    golden = folder / "golden" / "vectors.npz"
+    golden.parent.mkdir(parents=True, exist_ok=True)
+    images = np.random.default_rng(0).uniform(-1, 1, (3, 3, SIZE, SIZE)).astype(np.float32)
+    np.savez(golden, image=images, image_out=-images)
+    sha = "0" * 64
+    write_json(
+        folder / "manifest.json",
+        {
+            "kind": "bundle",
+            "schema_version": 1,
+            "recipe_sha256": sha,
+            "name": "toy",
+            "prompt": "make it negative",
+            "edgekit": "0+test",
+            "student": {
+                "sha256": sha,
+                "recipe_sha256": sha,
+                "teacher": "none@0",
+                "parameters": 0,
+                "gmac": 0.0,
+                "size_px": SIZE,
+            },
+            "models": [model_entry(folder, *file) for file in files],
+            "refused": [
+                {
+                    "target": "onnx",
+                    "format": "onnx",
+                    "precision": "int8",
+                    "reason": "33.1 dB, below 35 dB",
+                }
+            ],
+            "golden": {
+                "path": "golden/vectors.npz",
+                "sha256": file_sha256(golden),
+                "samples": 3,
+            },
+            "licences": {"weights": "Apache-2.0"},
+        },
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that no test may change."""
+    return write_bundle(tmp_path_factory.mktemp("toy") / "bundle")
+
+
+@pytest.fixture
+def make_bundle() -> Callable[..., Path]:
+    """The function that writes a toy bundle of one's own into a folder."""
+    return write_bundle
