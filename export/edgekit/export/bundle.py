@@ -1,0 +1,352 @@
+"""From a student folder to a bundle: every file made, executed, compared, and only then listed."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgekit.core.errors import BadInput, ParityFailed, QualityFailed, TargetUnsupported
+from edgekit.core.manifest import (
+    BundleManifest,
+    FileEntry,
+    GoldenEntry,
+    Refusal,
+    StudentEntry,
+    read_bundle,
+)
+from edgekit.core.progress import Report, silent
+from edgekit.core.seams import PRECISIONS, OpenSession, Precision
+from edgekit.core.store import (
+    MANIFEST,
+    file_sha256,
+    locked,
+    prepared_folder,
+    read_json,
+    size_bytes,
+    value_sha256,
+    write_bytes,
+    write_json,
+)
+from edgekit.core.versions import edgekit_version
+from edgekit.export.processes import run_jobs
+from edgekit.export.program import (
+    CALIBRATION,
+    HELDOUT,
+    Student,
+    heldout_feeds,
+    read_student,
+    reference_outputs,
+)
+from edgekit.export.rows import FAILED, RECORDS, Record, record_path
+from edgekit.export.targets import (
+    FORMATS,
+    TARGETS,
+    Row,
+    checked_precisions,
+    checked_targets,
+    tool_versions,
+)
+from edgekit.export.worker import Job
+
+MADE_BY = "export-1"
+"""Counts up when the same student would give other files, so that old ones are not reused."""
+GOLDEN = "golden/vectors.npz"
+GOLDEN_SAMPLES = 4
+
+
+def export_student(
+    student: Path,
+    targets: Sequence[str],
+    out: Path,
+    *,
+    open_session: OpenSession,
+    precisions: Sequence[str] = PRECISIONS,
+    report: Report = silent,
+    isolated: bool = True,
+) -> BundleManifest:
+    """Write the bundle of the student in the folder `student` to `out` and return its manifest.
+
+    Each file is executed with `open_session` and compared with PyTorch on held-out samples. Files
+    that are there already and were made from the same student by the same tools stay; targets
+    exported earlier stay in the bundle. With `isolated` each converter runs in a process of its
+    own, for which `open_session` must be importable by name.
+
+    Raises EdgekitError for an unknown target or precision, DependencyMissing for a target whose
+    packages are not installed, BadInput for a bad student, OutputError for a bad place, all before
+    any work; ParityFailed or QualityFailed if a file is not what it should be (it is kept under
+    ``failed/``, finished files are kept for the next run), TargetUnsupported if a target ends
+    without any file or its converter died.
+    """
+    wanted = wanted_rows(targets, precisions)
+    source = read_student(student)
+    recipe = _recipe(source, wanted)
+    prepared_folder(out)
+    with locked(out):
+        done = _finished(out, recipe, source, wanted)
+        if done is not None:
+            return done
+        _make(source, recipe, wanted, out, open_session, report, isolated)
+        return _assembled(source, recipe, wanted, out)
+
+
+def wanted_rows(targets: Sequence[str], precisions: Sequence[str] = PRECISIONS) -> list[Row]:
+    """Return the files that an export makes; raises what `checked_targets` raises."""
+    kinds = checked_precisions(precisions)
+    chosen = checked_targets(targets)
+    return [(form, kind) for target in chosen for form in TARGETS[target] for kind in kinds]
+
+
+def _recipe(student: Student, wanted: Sequence[Row]) -> str:
+    """Hash everything but the tools that decides what the bundle holds."""
+    files = {}
+    for name in (HELDOUT, CALIBRATION):
+        path = student.folder / name
+        if not path.is_file():
+            raise BadInput(f"{path} is missing", hint="distil the student again")
+        files[name] = file_sha256(path)
+    return value_sha256(
+        {
+            "made_by": MADE_BY,
+            "student": student.sha256,
+            "recipe": student.facts["recipe_sha256"],
+            "name": student.facts["name"],
+            "files": files,
+        }
+    )
+
+
+def _key(recipe: str, row: Row) -> str:
+    return value_sha256({"recipe": recipe, "row": list(row), "tools": tool_versions(row[0])})
+
+
+def _record(out: Path, recipe: str, row: Row) -> Record | None:
+    """Return the record of a file that need not be made again."""
+    path = record_path(out, *row)
+    if not path.is_file():
+        return None
+    try:
+        record = Record.model_validate(read_json(path))
+    except (BadInput, ValueError):
+        return None
+    if record.key != _key(recipe, row) or record.status not in ("shipped", "refused"):
+        return None
+    if record.model is not None:
+        file = out / record.model.path
+        if not file.exists() or file_sha256(file) != record.model.sha256:
+            return None
+    return record
+
+
+def _finished(
+    out: Path, recipe: str, student: Student, wanted: Sequence[Row]
+) -> BundleManifest | None:
+    """Return the manifest of `out` if it holds all of `wanted` already.
+
+    A manifest of another student is removed: from here on the folder is unfinished.
+    """
+    if not (out / MANIFEST).is_file():
+        return None
+    try:
+        found = read_bundle(out)
+    except BadInput:
+        _check_replaceable(out)
+        (out / MANIFEST).unlink()
+        return None
+    if found.recipe_sha256 != recipe:
+        (out / MANIFEST).unlink()
+        return None
+    listed = {(model.format, model.precision) for model in found.models}
+    listed |= {(refusal.format, refusal.precision) for refusal in found.refused}
+    golden = out / found.golden.path
+    intact = golden.is_file() and file_sha256(golden) == found.golden.sha256
+    kept = all(row in listed and _record(out, recipe, row) is not None for row in wanted)
+    return found if intact and kept else None
+
+
+def _check_replaceable(out: Path) -> None:
+    """Refuse to write a bundle over something else, such as the student itself."""
+    value = read_json(out / MANIFEST)
+    if isinstance(value, dict) and value.get("kind") not in (None, "bundle"):
+        raise BadInput(f"{out} holds a {value['kind']}, not a bundle", hint="choose another --out")
+
+
+def _make(
+    student: Student,
+    recipe: str,
+    wanted: Sequence[Row],
+    out: Path,
+    open_session: OpenSession,
+    report: Report,
+    isolated: bool,
+) -> None:
+    name = file_name(str(student.facts["name"]))
+    missing = [row for row in wanted if _record(out, recipe, row) is None]
+    shutil.rmtree(out / FAILED, ignore_errors=True)
+    scratch = out / ".work"
+    shutil.rmtree(scratch, ignore_errors=True)
+    jobs = []
+    for form in dict.fromkeys(form for form, _ in missing):
+        keys: dict[Precision, str] = {
+            kind: _key(recipe, (form, kind)) for other, kind in missing if other == form
+        }
+        for kind in keys:
+            record_path(out, form, kind).unlink(missing_ok=True)
+        jobs.append(
+            Job(
+                student=student.folder.resolve(),
+                format=form,
+                keys=keys,
+                out=out.resolve(),
+                scratch=(scratch / form).resolve(),
+                open_session="",
+                name=name,
+            )
+        )
+    try:
+        run_jobs(jobs, open_session, report=report, isolated=isolated)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def file_name(name: str) -> str:
+    """Return `name` as every file system and the manifest's schema accept it.
+
+    >>> file_name("Make it night!")
+    'make-it-night'
+    """
+    return re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-") or "student"
+
+
+def _assembled(student: Student, recipe: str, wanted: Sequence[Row], out: Path) -> BundleManifest:
+    """Judge the records and, if all is well, write the manifest."""
+    records = [Record.model_validate(read_json(record_path(out, *row))) for row in wanted]
+    _raise_failures(records, out)
+    every = [
+        record
+        for form in FORMATS
+        for kind in PRECISIONS
+        if (record := _listed(out, recipe, (form, kind), wanted)) is not None
+    ]
+    manifest = BundleManifest(
+        recipe_sha256=recipe,
+        name=str(student.facts["name"]),
+        prompt=str(student.facts.get("prompt", "")),
+        edgekit=edgekit_version(),
+        student=_student_entry(student),
+        models=tuple(record.model for record in every if record.model is not None),
+        refused=tuple(
+            Refusal(
+                target=FORMATS[record.format].target,
+                format=record.format,
+                precision=record.precision,
+                reason=record.reason,
+            )
+            for record in every
+            if record.model is None
+        ),
+        golden=_golden(student, out),
+        adapters=_adapters(student, out),
+        licences=_licences(student),
+        quality=_numbers(student.facts.get("quality", {})),
+    )
+    write_json(out / MANIFEST, manifest.model_dump(mode="json"))
+    return manifest
+
+
+def _listed(out: Path, recipe: str, row: Row, wanted: Sequence[Row]) -> Record | None:
+    if row in wanted:
+        return Record.model_validate(read_json(record_path(out, *row)))
+    try:
+        return _record(out, recipe, row)
+    except Exception:  # a target whose tools are gone: its old files are not vouched for
+        return None
+
+
+def _raise_failures(records: Sequence[Record], out: Path) -> None:
+    for status, error in (("parity", ParityFailed), ("quality", QualityFailed)):
+        failed = [record for record in records if record.status == status]
+        if failed:
+            target = FORMATS[failed[0].format].target
+            kept = f"{out / FAILED / target}"
+            raise error(
+                "; ".join(f"{_title(record)} {record.reason}" for record in failed),
+                hint=f"the file is kept in {kept}, all others are finished; "
+                f"leave out --target {target} to ship those",
+            )
+    for target in dict.fromkeys(FORMATS[record.format].target for record in records):
+        mine = [record for record in records if FORMATS[record.format].target == target]
+        if all(record.model is None for record in mine):
+            raise TargetUnsupported(
+                f"no file of the target {target} could be made: "
+                + "; ".join(f"{_title(record)} {record.reason}" for record in mine),
+                hint=f"see {out / 'logs'}, or leave out --target {target}",
+            )
+
+
+def _title(record: Record) -> str:
+    return f"{FORMATS[record.format].target}: {record.format} {record.precision}"
+
+
+def _student_entry(student: Student) -> StudentEntry:
+    facts = student.facts
+    return StudentEntry(
+        sha256=student.sha256,
+        recipe_sha256=str(facts["recipe_sha256"]),
+        teacher=str(facts.get("teacher", "unknown")),
+        parameters=int(facts.get("parameters", 0)),
+        gmac=float(facts.get("gmac", 0.0)),
+        size_px=int(facts["size_px"]),
+    )
+
+
+def _golden(student: Student, out: Path) -> GoldenEntry:
+    feeds = heldout_feeds(student, limit=GOLDEN_SAMPLES)
+    references = reference_outputs(student, feeds)
+    arrays = {
+        name: np.concatenate([values[name] for values in rows]).astype(np.float32)
+        for rows in (feeds, references)
+        for name in rows[0]
+    }
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    write_bytes(out / GOLDEN, buffer.getvalue())
+    return GoldenEntry(path=GOLDEN, sha256=file_sha256(out / GOLDEN), samples=len(feeds))
+
+
+def _adapters(student: Student, out: Path) -> tuple[FileEntry, ...]:
+    adapter = student.facts.get("adapter")
+    if not adapter:
+        return ()
+    source = student.folder / str(adapter["path"])
+    if not source.is_file():
+        raise BadInput(f"{source} is missing", hint="distil the student again")
+    name = str(student.facts["name"])
+    path = f"adapters/{file_name(name)}.safetensors"
+    write_bytes(out / path, source.read_bytes())
+    copied = out / path
+    return (FileEntry(name=name, path=path, sha256=file_sha256(copied), bytes=size_bytes(copied)),)
+
+
+def _licences(student: Student) -> dict[str, str]:
+    given = student.facts.get("licences", {})
+    return {"edgekit": "Apache-2.0", **{str(what): str(which) for what, which in given.items()}}
+
+
+def _numbers(value: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Flatten nested numbers to dotted names; anything else is left out."""
+    found: dict[str, float] = {}
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            found |= _numbers(item, f"{prefix}{key}.")
+        elif isinstance(item, (int, float)) and not isinstance(item, bool):
+            found[f"{prefix}{key}"] = float(item)
+    return found
+
+
+__all__ = ["RECORDS", "export_student", "file_name", "wanted_rows"]

@@ -1,0 +1,352 @@
+"""One format's files: convert, check, execute, compare, ship or refuse, one record a file.
+
+A record is written after its file, so a run that was killed continues behind the last one.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from edgekit.core.errors import EdgekitError, OutputError, TargetUnsupported
+from edgekit.core.manifest import Format, ModelEntry, PortEntry
+from edgekit.core.seams import OpenSession, Port, Precision, Session
+from edgekit.core.store import file_sha256, prepared_folder, size_bytes, write_json
+from edgekit.core.tensors import Batch
+from edgekit.export.first_bad_layer import first_bad_layer
+from edgekit.export.parity import Parity, from_layout, measured, missed_bar, to_layout
+from edgekit.export.program import (
+    Feed,
+    Program,
+    Student,
+    calibration_feeds,
+    heldout_feeds,
+    load_program,
+    reference_outputs,
+)
+from edgekit.export.ranges import half_overflow
+from edgekit.export.targets import FORMATS, Converter, Sources, converter_of, tool_versions
+
+SAMPLES = 8
+"""Held-out samples that parity is measured on."""
+CALIBRATION_SAMPLES = 16
+MIN_INT8_SHARE = 0.5
+"""Below this share of weights in 8 bits, a file that calls itself int8 is mislabelled."""
+RECORDS = ".records"
+FAILED = "failed"
+
+Status: TypeAlias = Literal["shipped", "refused", "parity", "quality", "failed"]
+_log = logging.getLogger(__name__)
+
+
+class Attempt(BaseModel):
+    """One recipe that was tried for a file, and what came of it."""
+
+    recipe: str
+    bytes: int
+    worst_psnr_db: float | None
+    seconds: float
+    verdict: str
+
+
+class Record(BaseModel):
+    """What became of one (format, precision); kept beside the files so that a run can continue."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: str
+    format: Format
+    precision: Precision
+    status: Status
+    reason: str = ""
+    model: ModelEntry | None = None
+    attempts: tuple[Attempt, ...] = ()
+    seconds: float = 0.0
+
+
+def record_path(out: Path, form: Format, precision: Precision) -> Path:
+    """Return where the record of a file lies."""
+    return out / RECORDS / f"{form}.{precision}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Everything that the rows of one format share."""
+
+    student: Student
+    program: Program
+    form: Format
+    out: Path
+    scratch: Path
+    open_session: OpenSession
+    feeds: Sequence[Feed]
+    references: Sequence[Mapping[str, Batch]]
+
+    @property
+    def converter(self) -> Converter:
+        """The module that writes this format."""
+        return converter_of(self.form)
+
+    def sources(self) -> Sources:
+        """Return what a converter may start from; other precisions are made on demand."""
+        return Sources(
+            self._made,
+            lambda: calibration_feeds(self.student, limit=CALIBRATION_SAMPLES),
+        )
+
+    def _made(self, precision: Precision) -> Path:
+        path = self.scratch / f"{precision}.{self.form}"
+        if not path.exists():
+            recipe = self.converter.recipes(precision)[0]
+            self.converter.convert(
+                self.program, path, precision=precision, recipe=recipe, sources=self.sources()
+            )
+        return path
+
+
+def make_rows(
+    student: Student,
+    form: Format,
+    keys: Mapping[Precision, str],
+    out: Path,
+    scratch: Path,
+    *,
+    open_session: OpenSession,
+    name: str,
+) -> None:
+    """Make each precision of `form` that `keys` names, and write one record for each."""
+    feeds = heldout_feeds(student, limit=SAMPLES)
+    place = Workplace(
+        student,
+        load_program(student),
+        form,
+        out,
+        prepared_folder(scratch),
+        open_session,
+        feeds,
+        reference_outputs(student, feeds),
+    )
+    for precision, key in keys.items():
+        start = time.monotonic()
+        record = _row(place, precision, key, name)
+        record.seconds = round(time.monotonic() - start, 2)
+        write_json(record_path(out, form, precision), record.model_dump(mode="json"))
+
+
+def _row(place: Workplace, precision: Precision, key: str, name: str) -> Record:
+    record = Record(key=key, format=place.form, precision=precision, status="refused")
+    overflow = _overflow(place) if precision == "fp16" and FORMATS[place.form].half_math else None
+    if overflow:
+        record.reason = overflow
+        return record
+    attempts: list[Attempt] = []
+    for recipe in place.converter.recipes(precision):
+        start = time.monotonic()
+        outcome = _attempt(place, precision, recipe)
+        verdict, parity = outcome.reason or "ships", outcome.parity
+        attempts.append(
+            Attempt(
+                recipe=recipe,
+                bytes=size_bytes(outcome.path) if outcome.path.exists() else 0,
+                worst_psnr_db=round(min(parity.psnr_db), 3) if parity else None,
+                seconds=round(time.monotonic() - start, 2),
+                verdict=verdict,
+            )
+        )
+        record.status, record.reason = outcome.status, outcome.reason
+        if outcome.status != "refused":
+            break
+    record.attempts = tuple(attempts)
+    if outcome.status == "shipped":
+        record.model = _shipped(place, precision, outcome, name)
+    elif outcome.status in ("parity", "quality"):
+        _keep_failed(place, precision, outcome, name)
+    return record
+
+
+def _overflow(place: Workplace) -> str | None:
+    feeds = [*place.feeds, *calibration_feeds(place.student, limit=CALIBRATION_SAMPLES)]
+    return half_overflow(place.program, feeds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    status: Status
+    reason: str
+    path: Path
+    words: str = ""
+    parity: Parity | None = None
+
+
+def _attempt(place: Workplace, precision: Precision, recipe: str) -> _Outcome:
+    """Convert with one recipe and judge the file."""
+    path = place.scratch / f"{precision}.{place.form}"
+    _remove(path)
+    try:
+        words = place.converter.convert(
+            place.program, path, precision=precision, recipe=recipe, sources=place.sources()
+        )
+    except Exception as error:  # converters raise anything; the log has the traceback
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutputError(
+                f"{place.out}: the disk is full",
+                hint="free some space and run the same command again",
+            ) from error
+        if isinstance(error, EdgekitError):
+            raise
+        _log.exception("%s %s cannot be converted", place.form, precision)
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return _Outcome("failed", f"cannot be converted: {first[:300]}", path)
+    if precision == "int8":
+        mislabelled = _not_int8(place.converter, path)
+        if mislabelled:
+            return _Outcome("quality", mislabelled, path, words)
+        if size_bytes(path) >= size_bytes(place.sources().made("fp32")):
+            return _Outcome("refused", "is not smaller than the fp32 file", path, words)
+    parity = _parity(place, path)
+    if parity is None:
+        return _Outcome("shipped", "", path, words)
+    reason = missed_bar(parity, precision, levels=_in_levels(place))
+    if reason is None:
+        return _Outcome("shipped", "", path, words, parity)
+    if precision == "int8":
+        return _Outcome("refused", reason, path, words, parity)
+    layer = _first_bad(place, precision, recipe)
+    return _Outcome("parity", f"{reason}; the first bad layer is {layer}", path, words, parity)
+
+
+def _not_int8(converter: Converter, path: Path) -> str | None:
+    """Say how a file that should be int8 is not; None if it is."""
+    found = converter.weight_elements(path)
+    total = sum(found.values())
+    eight = sum(count for kind, count in found.items() if "int8" in kind)
+    if total and eight / total >= MIN_INT8_SHARE:
+        return None
+    held = ", ".join(f"{count} {kind}" for kind, count in sorted(found.items())) or "none"
+    return f"calls itself int8 but its weights are: {held}"
+
+
+def _ports(
+    converter: Converter, ports: Sequence[Port], *, output: bool
+) -> list[tuple[Port, PortEntry]]:
+    return [(port, converter.file_port(port, output=output)) for port in ports]
+
+
+def _in_levels(place: Workplace) -> bool:
+    given = _ports(place.converter, place.program.outputs, output=True)
+    return any(entry.dtype == "image" for _, entry in given)
+
+
+def _opened(place: Workplace, path: Path) -> Session | None:
+    """Open a file; None where its format cannot be executed on this machine."""
+    try:
+        return place.open_session(path)
+    except TargetUnsupported as error:
+        _log.info("%s is not executed here: %s", path.name, error)
+        return None
+
+
+def _parity(place: Workplace, path: Path) -> Parity | None:
+    session = _opened(place, path)
+    if session is None:
+        return None
+    return measured(
+        session,
+        place.feeds,
+        place.references,
+        inputs=[
+            (a, b.port()) for a, b in _ports(place.converter, place.program.inputs, output=False)
+        ],
+        outputs=[
+            (a, b.port()) for a, b in _ports(place.converter, place.program.outputs, output=True)
+        ],
+    )
+
+
+def _first_bad(place: Workplace, precision: Precision, recipe: str) -> str:
+    feed = place.feeds[0]
+
+    def execute(part: Program) -> Mapping[str, Batch]:
+        with tempfile.TemporaryDirectory(dir=place.scratch) as folder:
+            work = replace(place, program=part, scratch=Path(folder), references=())
+            return _executed(work, precision, recipe, feed)
+
+    return first_bad_layer(place.program, feed, precision, execute)
+
+
+def _executed(
+    work: Workplace, precision: Precision, recipe: str, feed: Feed
+) -> Mapping[str, Batch]:
+    path = work.scratch / f"{precision}.{work.form}"
+    work.converter.convert(
+        work.program, path, precision=precision, recipe=recipe, sources=work.sources()
+    )
+    result = work.open_session(path).run(
+        {
+            entry.name: to_layout(feed[port.name], port, entry.port())
+            for port, entry in _ports(work.converter, work.program.inputs, output=False)
+        }
+    )
+    return {
+        port.name: from_layout(np.asarray(result[entry.name]), port, entry.port())
+        for port, entry in _ports(work.converter, work.program.outputs, output=True)
+    }
+
+
+def _shipped(place: Workplace, precision: Precision, outcome: _Outcome, name: str) -> ModelEntry:
+    form = FORMATS[place.form]
+    relative = f"{form.target}/{name}.{precision}.{form.name}"
+    final = place.out / relative
+    _copied(outcome.path, final)
+    converter = place.converter
+    return ModelEntry(
+        target=form.target,
+        format=form.name,
+        precision=precision,
+        path=relative,
+        sha256=file_sha256(final),
+        bytes=size_bytes(final),
+        inputs=tuple(e for _, e in _ports(converter, place.program.inputs, output=False)),
+        outputs=tuple(e for _, e in _ports(converter, place.program.outputs, output=True)),
+        minimum_os=form.minimum_os,
+        recipe=outcome.words,
+        executed=outcome.parity is not None,
+        parity=outcome.parity.entry() if outcome.parity else None,
+        placement=converter.operators(final),
+        tools=tool_versions(form.name),
+    )
+
+
+def _keep_failed(place: Workplace, precision: Precision, outcome: _Outcome, name: str) -> None:
+    target = FORMATS[place.form].target
+    _copied(outcome.path, place.out / FAILED / target / f"{name}.{precision}.{place.form}")
+
+
+def _copied(source: Path, final: Path) -> None:
+    """Put a copy of `source` (file or folder) in its place with one rename."""
+    prepared_folder(final.parent)
+    beside = final.with_name(f".{final.name}.part")
+    _remove(beside)
+    if source.is_dir():
+        shutil.copytree(source, beside)
+        _remove(final)  # a folder cannot be replaced at once; the record is written after it
+    else:
+        shutil.copyfile(source, beside)
+    beside.replace(final)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

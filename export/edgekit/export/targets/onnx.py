@@ -1,0 +1,102 @@
+"""ONNX: one file with its weights inside, written by torch's own exporter, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+
+from edgekit.core.manifest import PortEntry
+from edgekit.core.seams import Port, Precision
+from edgekit.core.store import write_bytes
+from edgekit.export.program import Program, example_inputs
+from edgekit.export.quantize_onnx import INT8_RECIPES, static_int8
+from edgekit.export.targets import Sources
+
+MIN_WEIGHTS = 256
+"""Smaller tensors (biases, shapes, scales) do not decide what a file is."""
+
+
+def file_port(port: Port, *, output: bool) -> PortEntry:
+    """ONNX keeps the student's ports: float32 in the student's layout, in every precision."""
+    return PortEntry(
+        name=port.name,
+        shape=port.shape,
+        dtype="float32",
+        layout=port.layout,
+        low=port.low,
+        high=port.high,
+    )
+
+
+def recipes(precision: Precision) -> tuple[str, ...]:
+    """Return the recipes of `precision`, the best first."""
+    return tuple(INT8_RECIPES) if precision == "int8" else ("plain",)
+
+
+def convert(
+    program: Program, path: Path, *, precision: Precision, recipe: str, sources: Sources
+) -> str:
+    """Write `program` to `path`; fp16 and int8 start from the fp32 file."""
+    if precision == "fp32":
+        return _float32(program, path)
+    if precision == "fp16":
+        return _float16(sources.made("fp32"), path)
+    return static_int8(sources.made("fp32"), path, recipe=recipe, feeds=sources.calibration())
+
+
+def _float32(program: Program, path: Path) -> str:
+    with torch.no_grad():
+        made = torch.onnx.export(
+            program.module,
+            example_inputs(program),
+            input_names=[port.name for port in program.inputs],
+            output_names=[port.name for port in program.outputs],
+            dynamo=True,
+            verbose=False,
+        )
+    assert made is not None
+    model = made.model_proto
+    _forget_origin(model)
+    write_bytes(path, model.SerializeToString(deterministic=True))
+    return f"torch.onnx.export (dynamo), opset {model.opset_import[0].version}, weights inside"
+
+
+def _float16(source: Path, path: Path) -> str:
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    model = convert_float_to_float16(onnx.load(source), keep_io_types=True)
+    write_bytes(path, model.SerializeToString(deterministic=True))
+    return "weights and computation in float16, inputs and outputs stay float32"
+
+
+def _forget_origin(model: onnx.ModelProto) -> None:
+    """Drop the source lines and paths of the machine that exported, which the exporter embeds."""
+    graph = model.graph
+    for holder in (model, graph, *graph.node, *graph.initializer, *graph.value_info):
+        del holder.metadata_props[:]
+    for holder in (*graph.input, *graph.output):
+        del holder.metadata_props[:]
+    for node in graph.node:
+        node.doc_string = ""
+
+
+def operators(path: Path) -> dict[str, int]:
+    """Return operator -> count, as stored in the file."""
+    nodes = onnx.load(path).graph.node
+    return dict(sorted(Counter(str(node.op_type) for node in nodes).items()))
+
+
+def weight_elements(path: Path) -> dict[str, int]:
+    """Return stored type -> number of weights."""
+    found: Counter[str] = Counter()
+    tensors: list[Any] = list(onnx.load(path).graph.initializer)
+    for tensor in tensors:
+        count = math.prod(tensor.dims)
+        if count >= MIN_WEIGHTS:
+            found[onnx.TensorProto.DataType.Name(tensor.data_type).lower()] += count
+    return dict(found)
