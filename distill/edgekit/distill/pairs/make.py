@@ -117,7 +117,7 @@ def _recipe(settings: PairSettings, teacher: Teacher, sources: Sources) -> dict[
 def _claim(out: Path, recipe: dict[str, Any]) -> None:
     """Write the recipe, or refuse a folder that another recipe has begun."""
     place = out / RECIPE
-    if place.is_file():
+    if place.is_file() and any(out.glob("pairs-*.tar")):
         found = read_json(place)
         other = sorted(
             key for key in recipe.keys() | found.keys() if recipe.get(key) != found.get(key)
@@ -128,7 +128,7 @@ def _claim(out: Path, recipe: dict[str, Any]) -> None:
                 hint="choose another --out, or delete that folder",
             )
     elif (out / MANIFEST).is_file():
-        raise EdgekitError(f"{out} holds something else", hint="choose another --out")
+        raise EdgekitError(f"{out} holds something other than pairs", hint="choose another --out")
     write_json(place, recipe)
 
 

@@ -1,0 +1,113 @@
+"""``edgekit pairs``: make (photo, edit) pairs with a teacher, and look at them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from edgekit.cli.common import ConsoleReport, note, planned, show
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Make and inspect (photo, edit) pairs with a teacher.\n\n"
+    'Example: edgekit pairs make --concept "make it night" --out pairs/night',
+)
+
+
+@app.command()
+def make(
+    concept: str = typer.Option(..., "--concept", "--prompt", help="The edit in words."),
+    out: Path = typer.Option(..., help="Folder to write; an unfinished one is continued."),
+    photos: Path | None = typer.Option(
+        None, help="Folder of photos; default: those inside scikit-image and scikit-learn."
+    ),
+    teacher: str = typer.Option("bundled", help="bundled, a diffusers folder, or a hub id."),
+    count: int = typer.Option(96, help="Pairs to make."),
+    size: int = typer.Option(128, help="Side of the square pictures, in pixels."),
+    seed: int = typer.Option(0, help="Decides crops, variations and noise."),
+    heldout: float = typer.Option(0.15, help="Share that no training may see."),
+    variation: float = typer.Option(
+        0.25, help="Share of the training sources that the teacher first varies."
+    ),
+    steps: int | None = typer.Option(None, help="Sampling steps; default: the teacher's own."),
+    guidance: float | None = typer.Option(None, help="Guidance; default: the teacher's own."),
+    image_guidance: float | None = typer.Option(None, help="InstructPix2Pix: hold on the photo."),
+    strength: float | None = typer.Option(None, help="SDEdit: share of the schedule to run."),
+    batch_size: int | None = typer.Option(None, help="Photos edited at once."),
+    device: str = typer.Option("auto", help="auto, cpu, cuda or mps."),
+    min_change: float | None = typer.Option(None, help="Reject edits that change less, of 1."),
+    min_structure: float | None = typer.Option(
+        None, help="Reject edits whose edges correlate less with the photo's, of 1."
+    ),
+) -> None:
+    """Edit crops of photos with a teacher, score each pair, and keep them as WebDataset shards.
+
+    A run that was killed continues where it stopped and gives the same bytes.
+
+    Example: edgekit pairs make --concept "make it night" --photos holiday --out pairs/night
+    """
+    from edgekit.core.images import photo_files
+    from edgekit.distill.pairs.make import make_pairs
+    from edgekit.distill.pairs.quality import Bars
+    from edgekit.distill.pairs.settings import PairSettings
+    from edgekit.distill.teachers.loader import load_teacher
+
+    asked: dict[str, Any] = {"min_change": min_change, "min_structure": min_structure}
+    settings = PairSettings(
+        prompt=concept,
+        photos=photos,
+        count=count,
+        size_px=size,
+        seed=seed,
+        heldout=heldout,
+        variation=variation,
+        bars=Bars(**{name: value for name, value in asked.items() if value is not None}),
+    )
+    if photos is not None:
+        photo_files(photos)  # a missing folder is said before a teacher is loaded
+    plan = {"step": "pairs make", "out": out, "teacher": teacher, "photos": photos}
+    if planned({**plan, **settings.recipe()}):
+        return
+    loaded = load_teacher(
+        teacher,
+        device=device,  # type: ignore[arg-type]  # checked there, with the known names
+        steps=steps,
+        guidance=guidance,
+        image_guidance=image_guidance,
+        strength=strength,
+        batch_size=batch_size,
+    )
+    pairs = make_pairs(settings, loaded, out, report=ConsoleReport())
+    for skipped in pairs.manifest["skipped"]:
+        note(f"skipped {skipped['name']}: {skipped['reason']}")
+    facts = {name: pairs.manifest[name] for name in ("pairs", "train", "heldout", "rejected")}
+    show(
+        {"out": str(out), "teacher": loaded.identity, **facts},
+        f"{out}: {facts['train']} pairs to train on, {facts['heldout']} held out, "
+        f"{facts['rejected']} rejected; look at them: edgekit pairs inspect {out}",
+    )
+
+
+@app.command()
+def inspect(
+    folder: Path = typer.Argument(..., help="A folder that `edgekit pairs make` wrote."),
+    out: Path | None = typer.Option(None, help="Contact sheet; default: FOLDER/sheet.png."),
+    limit: int = typer.Option(48, min=1, help="Most pairs on the sheet."),
+) -> None:
+    """Write a contact sheet of pairs and print counts and scores.
+
+    Example: edgekit pairs inspect pairs/night --out night.png
+    """
+    from edgekit.distill.pairs.inspect import contact_sheet, summary, summary_text
+    from edgekit.distill.pairs.store import open_pairs
+
+    sheet = out or folder / "sheet.png"
+    if planned({"step": "pairs inspect", "folder": folder, "sheet": sheet, "limit": limit}):
+        return
+    pairs = open_pairs(folder)
+    facts = summary(pairs)
+    contact_sheet(pairs, sheet, limit=limit)
+    show({**facts, "sheet": str(sheet)}, f"{summary_text(facts)}\n{sheet}")
