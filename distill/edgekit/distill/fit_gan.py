@@ -1,0 +1,457 @@
+"""The training loop of one concept: pairs in, the best weights on a validation split out.
+
+What step 317 does follows from the seed and the number 317 alone, so a run that was killed and
+continued computes what an undisturbed one computes. A `Checkpoint` is written every few checks,
+at once or not at all; `log.jsonl` is cut back to it on resume.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgekit.core.progress import Report, silent
+from edgekit.core.store import write_bytes
+from edgekit.core.tensors import Photos
+from edgekit.distill.losses.adversarial import discriminator_loss, generator_loss
+from edgekit.distill.metrics import as_photos, as_tensor, perceptual_distance
+from edgekit.distill.preview import write_preview
+from edgekit.distill.students.discriminator import fresh_discriminator
+
+LOG = "log.jsonl"
+PREVIEW = "preview.png"
+CHECKPOINT = "checkpoint/state.pt"
+BETAS = (0.5, 0.99)
+EMA = 0.98
+"""Share of the old average kept a step: a memory of about 50 steps."""
+WARMUP_STEPS = 10
+SETTLED = 0.6
+"""Share of the steps after which a fresh network's batch norms keep their statistics, so that what
+is trained and averaged from there on is what ships."""
+PATIENCE = 6
+LEAST_GAIN = 0.003
+"""Training ends when `PATIENCE` checks in a row improve the best score by less than this share."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitSettings:
+    """What the loop needs to know; see `Recipe` for the meaning of the shared names."""
+
+    steps: int
+    batch: int
+    lr: float
+    l1: float = 1.0
+    perceptual: float = 1.0
+    adversarial: float = 0.0
+    seed: int = 0
+    minutes: float = math.inf
+    check_every: int = 40
+    checkpoint_s: float = 20.0
+    """Seconds between two checkpoints; 0 writes one at every check."""
+    frozen_norms: bool = True
+    """Keep batch-norm statistics (adapters); False trains them for the first part of a run."""
+    discriminator_width: int = 32
+    half: bool | None = None
+    """Compute products in bfloat16; None does so where the processor is faster with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitData:
+    """uint8 pairs: those to train on and those that choose the best weights."""
+
+    sources: Photos
+    edits: Photos
+    val_sources: Photos
+    val_edits: Photos
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """How a run went; the best weights are in the network."""
+
+    step: int
+    """Steps done."""
+    best_step: int
+    seconds: float
+    """Training time over all continuations, without loading or the last evaluation."""
+    stopped: str
+    """"steps", "plateau" or "minutes"."""
+    scores: dict[str, float] = field(default_factory=dict)
+    """Validation terms of the best weights."""
+    first_scores: dict[str, float] = field(default_factory=dict)
+    """The same before any step."""
+
+
+@dataclass(slots=True)
+class _State:
+    step: int = 0
+    seconds: float = 0.0
+    best: float = math.inf
+    best_step: int = 0
+    stale: int = 0
+    scores: dict[str, float] = field(default_factory=dict)
+    first_scores: dict[str, float] = field(default_factory=dict)
+
+
+def fit_gan(
+    network: nn.Module,
+    data: FitData,
+    settings: FitSettings,
+    *,
+    folder: Path,
+    context: Tensor | None = None,
+    device: str = "cpu",
+    fingerprint: str = "",
+    report: Report = silent,
+) -> FitResult:
+    """Train the weights of `network` that require gradients, and leave the best average in it.
+
+    `network` has a method ``painted(image, context)``. `context` is the concept's text (tokens,
+    dim). Progress, curves, previews and checkpoints go to `folder`; a checkpoint there that
+    carries the same `fingerprint` is continued. Products run in bfloat16 where
+    that is faster.
+    """
+    trainer = _Trainer(network, data, settings, folder, context, torch.device(device), fingerprint)
+    return trainer.run(report)
+
+
+class _Trainer:
+    """The state of one run: weights, their average, optimizers, and the files in the folder."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        data: FitData,
+        settings: FitSettings,
+        folder: Path,
+        context: Tensor | None,
+        device: torch.device,
+        fingerprint: str,
+    ) -> None:
+        self.settings, self.folder, self.device = settings, folder, device
+        self.fingerprint = fingerprint
+        self.half = settings.half if settings.half is not None else fast_bfloat16(device)
+        self.network = _placed(network, device)
+        self.context = None if context is None else context.to(device)[None]
+        self.sources, self.edits = (_bytes(x, device) for x in (data.sources, data.edits))
+        self.val_sources = as_tensor(data.val_sources).to(device)
+        self.val_edits = as_tensor(data.val_edits).to(device)
+        self.trained = {n: p for n, p in network.named_parameters() if p.requires_grad}
+        self.average = {n: p.detach().clone() for n, p in self._averaged()}
+        self.kept = {n: value.clone() for n, value in self.average.items()}
+        self.optimizer = torch.optim.Adam(self.trained.values(), settings.lr, BETAS)
+        self.features = perceptual_distance().to(device) if settings.perceptual else None
+        self.discriminator: nn.Module | None = None
+        self.rival: torch.optim.Optimizer | None = None
+        if settings.adversarial:
+            judge = fresh_discriminator(settings.discriminator_width, seed=settings.seed)
+            self.discriminator = _placed(judge, device)
+            self.rival = torch.optim.Adam(judge.parameters(), 4e-4, BETAS)
+        self.state = _State()
+        self.started = time.monotonic()
+
+    def run(self, report: Report) -> FitResult:
+        """Train until the steps, the minutes or the gains run out."""
+        settings, state = self.settings, self.state
+        if not self._resume():
+            state.first_scores = state.scores = self._scores()
+            state.best = self._objective(state.scores)
+            self._log({"step": 0, "seconds": 0.0, **_prefixed(state.scores)}, fresh=True)
+        saved_s = time.monotonic()
+        stopped = "steps"
+        terms: dict[str, Tensor] = {}
+        while state.step < settings.steps:
+            if self._seconds() > settings.minutes * 60:
+                stopped = "minutes"
+                break
+            if state.stale >= PATIENCE:
+                stopped = "plateau"
+                break
+            terms = self._step(state.step)
+            state.step += 1
+            due = state.step % settings.check_every == 0 or state.step == settings.steps
+            if due:
+                self._check(terms)
+                report("train", state.step, settings.steps, _note(state))
+                if time.monotonic() - saved_s >= settings.checkpoint_s:
+                    self._save()
+                    saved_s = time.monotonic()
+        if state.step % settings.check_every and stopped == "minutes":
+            self._check(terms)
+        state.seconds = self._seconds()
+        self._use(self.kept)
+        self._save()
+        self._preview()
+        return FitResult(
+            state.step,
+            state.best_step,
+            state.seconds,
+            stopped,
+            state.scores,
+            state.first_scores,
+        )
+
+    def _step(self, step: int) -> dict[str, Tensor]:
+        settings = self.settings
+        settled = settings.frozen_norms or step >= SETTLED * settings.steps
+        self.network.train(not settled)
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.lr * _schedule(step, settings.steps)
+        source, edit = self._batch(step)
+        with self._autocast():
+            made = self._painted(source)
+        made = made.float()
+        terms: dict[str, Tensor] = {}
+        if self.discriminator is not None and self.rival is not None:
+            terms["discriminator"] = self._rival_step(source, edit, made.detach())
+            with self._autocast():
+                terms["adversarial"] = generator_loss(self.discriminator(source, made)).float()
+        terms["l1"] = F.l1_loss(made, edit)
+        if self.features is not None:
+            with self._autocast():
+                terms["perceptual"] = self.features(made.clamp(-1, 1), edit).float()
+        loss = self._weighted(terms)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.trained.values(), 1.0)
+        self.optimizer.step()
+        keep = min(EMA, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for name, value in self._averaged():
+                self.average[name].lerp_(value, 1 - keep)
+        terms["loss"] = loss
+        return {name: value.detach() for name, value in terms.items()}
+
+    def _rival_step(self, source: Tensor, edit: Tensor, made: Tensor) -> Tensor:
+        assert self.discriminator is not None
+        assert self.rival is not None
+        with self._autocast():
+            real, fake = self.discriminator(source, edit), self.discriminator(source, made)
+            loss = discriminator_loss(real.float(), fake.float())
+        self.rival.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.rival.step()
+        return loss.detach()
+
+    def _weighted(self, terms: Mapping[str, Any]) -> Any:
+        weights = {
+            "l1": self.settings.l1,
+            "perceptual": self.settings.perceptual,
+            "adversarial": self.settings.adversarial,
+        }
+        return sum(weights[name] * terms[name] for name in weights if name in terms)
+
+    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return the pairs of one step: the next ones in this round's order, half mirrored."""
+        count, batch = len(self.sources), self.settings.batch
+        rows: list[int] = []
+        for place in range(step * batch, (step + 1) * batch):
+            order = _order(self.settings.seed, place // count, count)
+            rows.append(int(order[place % count]))
+        rng = np.random.default_rng((self.settings.seed, step, 1))
+        mirrored = torch.from_numpy(rng.random(batch) < 0.5).to(self.device)[:, None, None, None]
+        index = torch.tensor(rows, device=self.device)
+        pair = []
+        for bank in (self.sources, self.edits):
+            images = bank[index].float().div_(127.5).sub_(1)
+            images = torch.where(mirrored, images.flip(-1), images)
+            pair.append(images.contiguous(memory_format=torch.channels_last))
+        return pair[0], pair[1]
+
+    def _painted(self, images: Tensor) -> Tensor:
+        context = None if self.context is None else self.context.expand(len(images), -1, -1)
+        painted: Tensor = cast(Any, self.network).painted(images, context)
+        return painted
+
+    def _check(self, terms: Mapping[str, Any]) -> None:
+        """Score the average, keep it if it is the best so far, and write the curves."""
+        state = self.state
+        with self._swapped(self.average):
+            scores = self._scores()
+            score = self._objective(scores)
+            if score < state.best * (1 - LEAST_GAIN):
+                state.stale = 0
+            else:
+                state.stale += 1
+            if score < state.best:
+                state.best, state.best_step, state.scores = score, state.step, scores
+                self.kept = {n: value.clone() for n, value in self.average.items()}
+            self._preview()
+        state.seconds = self._seconds()
+        row = {"step": state.step, "seconds": round(state.seconds, 2)}
+        row |= {name: round(float(value), 6) for name, value in terms.items()}
+        row["lr"] = self.optimizer.param_groups[0]["lr"]
+        self._log({**row, **_prefixed(scores)})
+
+    def _scores(self) -> dict[str, float]:
+        """Return the validation terms of the weights in the network."""
+        training = self.network.training
+        self.network.eval()
+        sums = {"l1": 0.0, "perceptual": 0.0}
+        with torch.no_grad():
+            for start in range(0, len(self.val_sources), 8):
+                source = self.val_sources[start : start + 8]
+                edit = self.val_edits[start : start + 8]
+                made = self._painted(source).clamp(-1, 1)
+                sums["l1"] += float(F.l1_loss(made, edit)) * len(source)
+                if self.features is not None:
+                    sums["perceptual"] += float(self.features(made, edit)) * len(source)
+        self.network.train(training)
+        if self.features is None:
+            del sums["perceptual"]
+        return {name: value / len(self.val_sources) for name, value in sums.items()}
+
+    def _objective(self, scores: Mapping[str, float]) -> float:
+        return float(self._weighted(scores))
+
+    def _preview(self) -> None:
+        with torch.no_grad():
+            training = self.network.training
+            self.network.eval()
+            shown = min(4, len(self.val_sources))
+            made = as_photos(self._painted(self.val_sources[:shown]))
+            self.network.train(training)
+        columns = (as_photos(self.val_sources[:shown]), as_photos(self.val_edits[:shown]), made)
+        write_preview(self.folder / PREVIEW, columns)
+
+    def _averaged(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield what the average covers: trained weights, and norm statistics that still move."""
+        yield from self.trained.items()
+        if not self.settings.frozen_norms:
+            for name, value in self.network.named_buffers():
+                if value.is_floating_point():
+                    yield name, value
+
+    def _use(self, values: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, value in self._averaged():
+                value.copy_(values[name])
+
+    def _swapped(self, values: Mapping[str, Tensor]) -> _Swap:
+        return _Swap(
+            self._use, {n: value.detach().clone() for n, value in self._averaged()}, values
+        )
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
+
+    def _seconds(self) -> float:
+        now = time.monotonic()
+        spent, self.started = now - self.started, now
+        self.state.seconds += spent
+        return self.state.seconds
+
+    def _log(self, row: Mapping[str, Any], *, fresh: bool = False) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / LOG).open("w" if fresh else "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def _save(self) -> None:
+        state = self.state
+        values: dict[str, Any] = {
+            "fingerprint": self.fingerprint,
+            "state": {name: getattr(state, name) for name in _State.__slots__},
+            "weights": {n: value.detach() for n, value in self._averaged()},
+            "average": self.average,
+            "kept": self.kept,
+            "optimizer": self.optimizer.state_dict(),
+        }
+        if self.discriminator is not None and self.rival is not None:
+            values["discriminator"] = self.discriminator.state_dict()
+            values["rival"] = self.rival.state_dict()
+        buffer = io.BytesIO()
+        torch.save(values, buffer)
+        write_bytes(self.folder / CHECKPOINT, buffer.getvalue())
+
+    def _resume(self) -> bool:
+        path = self.folder / CHECKPOINT
+        if not path.is_file():
+            return False
+        values = torch.load(path, map_location=self.device, weights_only=True)
+        if values["fingerprint"] != self.fingerprint:
+            return False
+        for name, value in values["state"].items():
+            setattr(self.state, name, value)
+        self.average, self.kept = dict(values["average"]), dict(values["kept"])
+        self._use(values["weights"])
+        self.optimizer.load_state_dict(values["optimizer"])
+        if self.discriminator is not None and self.rival is not None:
+            self.discriminator.load_state_dict(values["discriminator"])
+            self.rival.load_state_dict(values["rival"])
+        self.started = time.monotonic()
+        _cut_log(self.folder / LOG, self.state.step)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Swap:
+    """Puts other weights into the network for the length of a with block."""
+
+    use: Callable[[Mapping[str, Tensor]], None]
+    before: Mapping[str, Tensor]
+    values: Mapping[str, Tensor]
+
+    def __enter__(self) -> None:
+        self.use(self.values)
+
+    def __exit__(self, *problem: object) -> None:
+        self.use(self.before)
+
+
+def _placed(network: nn.Module, device: torch.device) -> nn.Module:
+    placed: nn.Module = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return placed
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Tell whether `device` multiplies bfloat16 in hardware: then a step takes half the time."""
+    if device.type == "cuda":
+        return True
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    tells = (getattr(torch.cpu, name, None) for name in names)
+    return any(tell() for tell in tells if tell is not None)
+
+
+def _schedule(step: int, steps: int) -> float:
+    """Return the share of the learning rate: a short warm-up, then half a cosine down to 2 %."""
+    warm = min(1.0, (step + 1) / WARMUP_STEPS)
+    return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / max(1, steps))))
+
+
+def _order(seed: int, round_: int, count: int) -> np.ndarray[Any, Any]:
+    return np.random.default_rng((seed, round_)).permutation(count)
+
+
+def _bytes(photos: Photos, device: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(photos.transpose(0, 3, 1, 2))).to(device)
+
+
+def _prefixed(scores: Mapping[str, float]) -> dict[str, float]:
+    return {f"val_{name}": round(value, 6) for name, value in scores.items()}
+
+
+def _note(state: _State) -> str:
+    return f"best {state.best:.4f} at step {state.best_step}"
+
+
+def _cut_log(path: Path, step: int) -> None:
+    """Drop the lines after `step`, also a half-written one: the run computes them again."""
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except (ValueError, KeyError):
+            break
+    write_bytes(path, "".join(line + "\n" for line in kept).encode())

@@ -1,0 +1,149 @@
+"""Adapters: the few low-rank factors that turn the frozen base into one concept.
+
+Shape key, used as name suffixes in this file:
+    O outputs   I inputs   R rank
+
+    adapted_OI = base_OI + scale * up_OR @ down_RI          (a 3x3 layer: down is 3x3, up is 1x1)
+
+Source: Hu et al. 2021, "LoRA" (arXiv:2106.09685), attached where Gong et al. 2024, "E2GAN"
+(arXiv:2401.06127), section 3.2, found the layers that a new concept needs.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import (
+    LoraConfig,
+    get_peft_model_state_dict,
+    inject_adapter_in_model,
+    set_peft_model_state_dict,
+)
+from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor, nn
+
+from edgekit.core.errors import BadInput
+from edgekit.core.store import write_bytes
+from edgekit.distill.students.gan import CRUCIAL, Generator
+
+SCALE = 2.0
+"""Weight of the product of the factors: ``lora_alpha / rank``, the same at every rank."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """An adapter file and what it belongs to."""
+
+    factors: Mapping[str, Tensor]
+    rank: int
+    prompt: str
+    base_sha256: str
+
+
+def adapted_layers(generator: Generator) -> tuple[str, ...]:
+    """Return the names of the convolutions and linear layers that an adapter changes."""
+    return tuple(
+        name
+        for name, layer in generator.named_modules()
+        if isinstance(layer, nn.Conv2d | nn.Linear) and name.split(".")[0] in CRUCIAL
+    )
+
+
+def attach(generator: Generator, *, rank: int, seed: int) -> Generator:
+    """Freeze `generator` and put adapters of `rank` beside its crucial layers, in place.
+
+    They change nothing yet: one factor starts at zero, the other from `seed`. The rank of a layer
+    with fewer outputs than `rank` is the number of its outputs. Raises ValueError for rank < 1.
+    """
+    if rank < 1:
+        raise ValueError(f"rank must be at least 1, got {rank}")
+    layers = dict(generator.named_modules())
+    names = adapted_layers(generator)
+    ranks = {name: min(rank, *layers[name].weight.shape[:2]) for name in names}
+    generator.requires_grad_(False)
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=SCALE * rank,
+        target_modules=list(names),
+        rank_pattern={name: value for name, value in ranks.items() if value != rank},
+        alpha_pattern={name: SCALE * value for name, value in ranks.items() if value != rank},
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, generator)
+    return generator
+
+
+def factors(generator: Generator) -> dict[str, Tensor]:
+    """Return the adapter's factors at float16, as they are stored."""
+    state = get_peft_model_state_dict(generator)
+    return {name: value.detach().cpu().half().contiguous() for name, value in state.items()}
+
+
+def use_factors(generator: Generator, values: Mapping[str, Tensor]) -> None:
+    """Set the factors of an attached adapter; raises ValueError if they do not fit."""
+    mine = {name: value.shape for name, value in get_peft_model_state_dict(generator).items()}
+    if mine != {name: value.shape for name, value in values.items()}:
+        raise ValueError("the factors belong to a generator of another shape or rank")
+    set_peft_model_state_dict(generator, {name: value.float() for name, value in values.items()})
+
+
+def merged(generator: Generator) -> Generator:
+    """Return a copy with the adapters folded into plain layers: the phone never sees a LoRA."""
+    plain = copy.deepcopy(generator)
+    for name, layer in list(plain.named_modules()):
+        if isinstance(layer, BaseTunerLayer):
+            layer.merge()
+            parent, _, last = name.rpartition(".")
+            setattr(plain.get_submodule(parent), last, layer.get_base_layer())
+    return plain.requires_grad_(False)
+
+
+def save_adapter(path: Path, adapter: Adapter) -> int:
+    """Write `adapter` to `path` at float16 and return the file's bytes."""
+    facts = {
+        "format": "edgekit.adapter.1",
+        "rank": str(adapter.rank),
+        "prompt": adapter.prompt,
+        "base_sha256": adapter.base_sha256,
+        "scale": str(SCALE),
+    }
+    values = {name: value.half().contiguous() for name, value in adapter.factors.items()}
+    write_bytes(path, safetensors_bytes(values, metadata=facts))
+    return path.stat().st_size
+
+
+def read_adapter(path: Path) -> Adapter:
+    """Read an adapter; raises BadInput if the file is missing, damaged or something else."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = file.metadata() or {}
+            values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return Adapter(values, int(facts["rank"]), facts["prompt"], facts["base_sha256"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise BadInput(
+            f"{path} is not an adapter of edgekit", hint="name the adapter.safetensors of a run"
+        ) from error
+
+
+def attach_adapter(generator: Generator, adapter: Adapter, *, base_sha256: str) -> Generator:
+    """Attach a stored adapter to the base it was trained on.
+
+    Raises BadInput if `base_sha256`, the hash of the base at hand, is another one: the factors
+    would load, and the pictures would be wrong.
+    """
+    if adapter.base_sha256 != base_sha256:
+        raise BadInput(
+            f"the adapter for {adapter.prompt!r} belongs to base {adapter.base_sha256[:12]}, "
+            f"not {base_sha256[:12]}",
+            hint="use the edgekit version that made it, or distil the concept again",
+        )
+    attach(generator, rank=adapter.rank, seed=0)
+    use_factors(generator, adapter.factors)
+    return generator

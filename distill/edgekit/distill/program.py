@@ -1,0 +1,191 @@
+"""The student folder: one saved program, its weights, its pictures, and a manifest that comes last.
+
+student.pt2            torch.export program: ``image`` (1, 3, size, size) -> ``image_out``
+weights.safetensors    the same weights, adapters merged, independent of the size
+adapter.safetensors    the low-rank factors alone (only of an adapted student)
+calibration.npz        image: training photos that cover the rest, for quantizers
+heldout.npz            image, teacher: pairs that no training saw
+manifest.json          ports, hashes, cost, quality, provenance
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import platform
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor, nn
+
+from edgekit.core.seams import Port
+from edgekit.core.store import (
+    file_sha256,
+    finish_folder,
+    prepared_folder,
+    read_manifest,
+    size_bytes,
+    write_bytes,
+)
+from edgekit.core.tensors import Batch, Photos
+from edgekit.core.versions import installed, installed_versions
+from edgekit.distill.coverage import spread
+from edgekit.distill.metrics import edited, quality
+from edgekit.distill.students.cost import count_macs, count_parameters
+
+KIND = "student"
+PROGRAM = "student.pt2"
+WEIGHTS = "weights.safetensors"
+ADAPTER = "adapter.safetensors"
+CALIBRATION = "calibration.npz"
+HELDOUT = "heldout.npz"
+CALIBRATION_PHOTOS = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudentFacts:
+    """What the manifest says about a student besides what can be read off its files."""
+
+    name: str
+    prompt: str
+    teacher: str
+    recipe_sha256: str
+    seed: int = 0
+    base_sha256: str | None = None
+    adapter: Mapping[str, Any] | None = None
+    """Facts of ``adapter.safetensors``, which then lies in the folder: rank, trainable."""
+    losses: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    licences: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """More keys of the manifest."""
+
+
+def ports(size_px: int) -> tuple[Port, Port]:
+    """Return the input and the output port of a student of this size."""
+    shape = (1, 3, size_px, size_px)
+    return Port("image", shape), Port("image_out", shape)
+
+
+def write_student(
+    folder: Path,
+    student: nn.Module,
+    *,
+    size_px: int,
+    calibration: Photos,
+    heldout: tuple[Photos, Photos],
+    facts: StudentFacts,
+) -> dict[str, Any]:
+    """Write the student folder of `student` and return its manifest.
+
+    `student` maps (n, 3, size, size) in [-1, 1] to the same; it is saved in eval mode with its
+    batch norms intact, as a program of batch 1. `calibration` are training photos, of which the 32
+    that cover them best are kept; `heldout` are photos never trained on and the teacher's edits.
+    Raises OutputError if `folder` cannot be written.
+    """
+    prepared_folder(folder)
+    student = student.float().cpu().eval().requires_grad_(False)
+    image = torch.zeros(1, 3, size_px, size_px)
+    with torch.no_grad():
+        program = torch.export.export(student, (image,))
+    _write_program(folder / PROGRAM, program)
+    state = {name: value.contiguous() for name, value in _weights(student).items()}
+    write_bytes(folder / WEIGHTS, safetensors_bytes(state))
+    write_npz(folder / CALIBRATION, image=calibration[spread(calibration, CALIBRATION_PHOTOS)])
+    sources, edits = heldout
+    write_npz(folder / HELDOUT, image=sources, teacher=edits)
+    made = edited(student, sources)
+    manifest = {
+        "name": facts.name,
+        "prompt": facts.prompt,
+        "teacher": facts.teacher,
+        "size_px": size_px,
+        "inputs": [asdict(ports(size_px)[0])],
+        "outputs": [asdict(ports(size_px)[1])],
+        "parameters": count_parameters(student),
+        "gmac": round(count_macs(student, image) / 1e9, 4),
+        "base_sha256": facts.base_sha256,
+        "adapter": _adapter(folder, facts.adapter),
+        "files": _files(folder),
+        "quality": quality(sources, edits, made),
+        "losses": dict(facts.losses),
+        "seconds": round(facts.seconds, 2),
+        "host": host(),
+        "seed": facts.seed,
+        "licences": dict(facts.licences),
+        "tools": _tools(),
+        **facts.extra,
+    }
+    finish_folder(folder, kind=KIND, recipe_sha256=facts.recipe_sha256, facts=manifest)
+    return read_manifest(folder, kind=KIND)
+
+
+def write_npz(path: Path, **arrays: Batch) -> None:
+    """Write arrays as a compressed NPZ, at once or not at all."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    write_bytes(path, buffer.getvalue())
+
+
+def host() -> dict[str, Any]:
+    """Return what the numbers of a run depend on besides its recipe."""
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    return {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _write_program(path: Path, program: torch.export.ExportedProgram) -> None:
+    # torch writes to a path that ends in .pt2; the rename makes it appear at once.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".pt2-") as place:
+        made = Path(place) / path.name
+        torch.export.save(program, made)
+        write_bytes(path, made.read_bytes())
+
+
+def _weights(student: nn.Module) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = student.state_dict()
+    return {name: value for name, value in state.items() if value.is_floating_point()}
+
+
+def _adapter(folder: Path, facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if facts is None:
+        return None
+    path = folder / ADAPTER
+    return {"path": ADAPTER, "sha256": file_sha256(path), "bytes": size_bytes(path), **facts}
+
+
+def _files(folder: Path) -> dict[str, dict[str, Any]]:
+    names = (PROGRAM, WEIGHTS, ADAPTER, CALIBRATION, HELDOUT, "recipe.toml", "preview.png")
+    return {
+        name: {"sha256": file_sha256(folder / name), "bytes": size_bytes(folder / name)}
+        for name in (*names, "log.jsonl")
+        if (folder / name).is_file()
+    }
+
+
+def _tools() -> dict[str, str]:
+    known = installed_versions()
+    wanted = ("edgekit", "torch", "peft", "diffusers", "transformers", "safetensors", "numpy")
+    found = {name: known.get(name) or installed(name) for name in wanted}
+    return {name: version for name, version in found.items() if version}

@@ -1,0 +1,1 @@
+"""Networks that ship, and the ones that only help to train them."""
