@@ -31,6 +31,8 @@ PASS_DB = {"fp16": 55.0, "int8": 35.0}
 (ml-stable-diffusion, torch2coreml.py); a right fp16 file reaches about 80 dB."""
 PROTOCOL = "verify-1/golden/peak2"
 IDENTICAL_DB = 999.0
+"""Stands for the infinite PSNR of identical values, and with a minus for that of a NaN: JSON has
+no infinity."""
 
 Open = Callable[[Path], Session]
 Status = Literal["ok", "failed", "not executable here"]
@@ -186,7 +188,8 @@ def compared(
         results = session.run(from_golden(sample, inputs))
         for port in entry.outputs:
             found = to_golden(results[port.name], port.port())
-            scores.append(min(psnr_db(sample[port.name], found), IDENTICAL_DB))
+            score = psnr_db(sample[port.name], found)
+            scores.append(min(max(score, -IDENTICAL_DB), IDENTICAL_DB))
             gap = float(np.max(np.abs(sample[port.name] - found)))
-            worst = max(worst, math.inf if math.isnan(gap) else gap)
+            worst = max(worst, gap if math.isfinite(gap) else IDENTICAL_DB)
     return float(np.mean(scores)), worst
