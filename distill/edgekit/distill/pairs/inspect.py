@@ -59,7 +59,7 @@ def summary_text(facts: dict[str, Any]) -> str:
     lines += [f"  rejected {count}: {reason}" for reason, count in facts["rejected"].items()]
     lines += [f"  skipped {photo['name']}: {photo['reason']}" for photo in facts["skipped_photos"]]
     lines += [
-        f"  {name:15} median {found['median']:.3f}, from {found['least']:.3f} to {found['most']:.3f}"
+        f"  {name:15} {found['median']:.3f}, from {found['least']:.3f} to {found['most']:.3f}"
         for name, found in facts["scores"].items()
     ]
     return "\n".join(lines)
