@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import weakref
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,12 +36,12 @@ class _Loop:
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="coreai")
         self.resources = contextlib.AsyncExitStack()
 
-    def wait(self, work: Coroutine[Any, Any, _T]) -> _T:
-        return self.thread.submit(self.loop.run_until_complete, work).result()
+    def wait(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        return self.thread.submit(lambda: self.loop.run_until_complete(work())).result()
 
     def close(self) -> None:
         try:
-            self.wait(self.resources.aclose())
+            self.wait(self.resources.aclose)
         except RuntimeError:  # at interpreter exit the thread has ended already
             self.loop.run_until_complete(self.resources.aclose())
         self.thread.shutdown()
@@ -60,7 +60,7 @@ class CoreAISession:
     def run(self, feeds: Mapping[str, Batch]) -> Mapping[str, Batch]:
         """Map input names to arrays and return output names to arrays."""
         arrays = {name: NDArray(value) for name, value in checked(feeds, self.inputs).items()}
-        results = self.loop.wait(_called(self.function, arrays))
+        results = self.loop.wait(lambda: _called(self.function, arrays))
         # The arrays of a result share the runtime's buffers, which its next call may use again.
         return {port.name: np.array(results[port.name].numpy()) for port in self.outputs}
 
@@ -84,7 +84,7 @@ def open_file(path: Path, *, threads: int) -> CoreAISession:
     loop = _Loop()
     try:
         with native_chatter_muted():
-            function = loop.wait(_loaded(path, loop.resources))
+            function = loop.wait(lambda: _loaded(path, loop.resources))
         inputs = _ports(function.desc.input_names, function.desc.input_descriptor, path)
         outputs = _ports(function.desc.output_names, function.desc.output_descriptor, path)
     except (RuntimeError, ValueError, OSError) as error:
