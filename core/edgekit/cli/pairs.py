@@ -73,7 +73,7 @@ def make(
         return
     loaded = load_teacher(
         teacher,
-        device=device,  # type: ignore[arg-type]  # checked there, with the known names
+        device=device,
         steps=steps,
         guidance=guidance,
         image_guidance=image_guidance,

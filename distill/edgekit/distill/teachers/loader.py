@@ -137,7 +137,7 @@ class DiffusionTeacher:
 def load_teacher(
     where: str | Path = BUNDLED,
     *,
-    device: Device = "auto",
+    device: str = "auto",
     dtype: DTypeName | None = None,
     steps: int | None = None,
     guidance: float | None = None,
@@ -170,7 +170,7 @@ def load_teacher(
         raise EdgekitError(
             f"{info.class_name} cannot work at {work_px} pixels", hint="leave the work size out"
         )
-    place = _device(device)
+    place = device_named(device)
     number = _number_format(place, dtype)
     pipeline = _pipeline(info, adapter, place, number)
     sizes = [int(size) for size in card_sampling(info.card).get("sizes_px", [])]
@@ -214,7 +214,8 @@ def _pipeline(info: TeacherInfo, adapter: Adapter, device: str, number: DTypeNam
         return pipeline.to(device)
 
 
-def _device(asked: Device) -> str:
+def device_named(asked: str) -> str:
+    """Return the device that `asked` (auto, cpu, cuda, mps) means here; raises EdgekitError."""
     if asked not in get_args(Device):
         raise unknown_name("device", asked, get_args(Device))
     here = {
