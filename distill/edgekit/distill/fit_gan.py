@@ -12,6 +12,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -151,7 +152,7 @@ class _Trainer:
         self.average = {n: p.detach().clone() for n, p in self._averaged()}
         self.kept = {n: value.clone() for n, value in self.average.items()}
         self.optimizer = torch.optim.Adam(self.trained.values(), settings.lr, BETAS)
-        self.features = perceptual_distance().to(device) if settings.perceptual else None
+        self.features = deepcopy(perceptual_distance()).to(device) if settings.perceptual else None
         self.discriminator: nn.Module | None = None
         self.rival: torch.optim.Optimizer | None = None
         if settings.adversarial:

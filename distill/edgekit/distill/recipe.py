@@ -155,8 +155,8 @@ def recipe_for(concept: str, *, profile: str = "cpu", **changes: Any) -> Recipe:
     return Recipe(concept=concept, profile=profile, **{**PROFILES[profile], **given})
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Read a recipe from TOML; keys that are missing take their profile's default.
+def read_recipe(path: Path, **changes: Any) -> Recipe:
+    """Read a recipe from TOML; `changes` that are not None win, missing keys take the default.
 
     Raises BadInput for a file that is missing or not TOML, EdgekitError for an unknown key (with
     the nearest known one) or a value that cannot be meant.
@@ -173,6 +173,8 @@ def read_recipe(path: Path) -> Recipe:
         kinds = {"str": str, "int": int, "float": (int, float)}[str(wanted[key])]
         if not isinstance(value, kinds) or isinstance(value, bool):  # type: ignore[arg-type]
             raise EdgekitError(f"{path}: {key} = {value!r}", hint=f"write a {wanted[key]}")
+    values |= {key: value for key, value in changes.items() if value is not None}
+    _check_keys(values)
     if "concept" not in values:
         raise EdgekitError(f"{path} names no concept", hint='add concept = "make it night"')
     return recipe_for(**values)
