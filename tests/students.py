@@ -15,9 +15,11 @@ WIDTH = 16
 CONTEXT_DIM = 16
 
 
-def tiny_generator(*, seed: int = 0, width: int = WIDTH) -> Generator:
+def tiny_generator(
+    *, seed: int = 0, width: int = WIDTH, context_dim: int = CONTEXT_DIM
+) -> Generator:
     """A text-conditioned generator whose every weight and norm statistic is random, not zero."""
-    generator = fresh_generator(Shape(width=width, context_dim=CONTEXT_DIM), seed=seed).eval()
+    generator = fresh_generator(Shape(width=width, context_dim=context_dim), seed=seed).eval()
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, value in generator.named_parameters():
@@ -66,5 +68,29 @@ def tiny_student(folder: Path, *, size_px: int = 64, name: str = "negative") -> 
             recipe_sha256="0" * 64,
             licences={"weights": "Apache-2.0"},
         ),
+    )
+    return folder
+
+
+def tiny_base(folder: Path) -> Path:
+    """Write a base folder: the tiny generator, for the texts of the bundled teacher."""
+    from safetensors.torch import save
+
+    from edgekit.core.assets import asset_folder
+    from edgekit.core.store import file_sha256, write_bytes, write_json
+    from edgekit.distill.base import CARD, WEIGHTS
+    from edgekit.distill.students.gan import shape_facts
+
+    generator = tiny_generator(context_dim=128)
+    state = {name: value.contiguous() for name, value in generator.state_dict().items()}
+    write_bytes(folder / WEIGHTS, save(state))
+    write_json(
+        folder / CARD,
+        {
+            "sha256": file_sha256(folder / WEIGHTS),
+            "shape": shape_facts(generator.shape),
+            "text_encoder_sha256": file_sha256(asset_folder("teacher") / "text_encoder"),
+            "licence": "Apache-2.0",
+        },
     )
     return folder
