@@ -168,7 +168,7 @@ def check_speedups(result: Mapping[str, Any], bars: Mapping[str, float]) -> list
 def shown(result: Mapping[str, Any]) -> str:
     """Return the result as aligned text: a line a candidate, then warnings and what was skipped."""
     times = {row["of"]: row for row in result["ratios"]}
-    table = [("", "p50 ms", "p90 ms", "CPU ms", "first ms", "load ms", "times the fastest")]
+    table = [("", "p50 ms", "p90 ms", "CPU ms", "first ms", "load ms", "times fastest", "by CPU")]
     notes = []
     for row in result["rows"]:
         numbers = row["summary"]
@@ -182,10 +182,11 @@ def shown(result: Mapping[str, Any]) -> str:
                 f"{row['first_ms']:.1f}",
                 f"{row['load_ms']:.0f}",
                 _times(times.get(row["name"])),
+                f"{times[row['name']]['cpu']:.2f}" if row["name"] in times else "1",
             )
         )
         notes += [f"  {row['name']}: {warning}" for warning in numbers["warnings"]]
-    widths = [max(len(row[column]) for row in table) for column in range(7)]
+    widths = [max(len(row[column]) for row in table) for column in range(8)]
     lines = [
         f"{row[0]:{widths[0]}}  "
         + "  ".join(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))

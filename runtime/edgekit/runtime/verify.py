@@ -27,8 +27,8 @@ from edgekit.runtime.sessions import obstacle, open_session
 PASS_MAX_ABS = 1e-4
 """Largest difference of an fp32 file from the student, for values in [-1, 1]."""
 PASS_DB = {"fp16": 55.0, "int8": 35.0}
-"""Least PSNR of a reduced file against the student, on the worst sample. 35 dB is the bar of Apple's converter
-(ml-stable-diffusion, torch2coreml.py); a right fp16 file reaches about 80 dB."""
+"""Least PSNR of a reduced file against the student, on the worst sample. 35 dB is the bar of
+Apple's converter (ml-stable-diffusion, torch2coreml.py); a right fp16 file reaches about 80 dB."""
 PROTOCOL = "verify-1/golden/peak2"
 IDENTICAL_DB = 999.0
 """Stands for the infinite PSNR of identical values, and with a minus for that of a NaN: JSON has

@@ -1,0 +1,159 @@
+"""Held-out photos through every file of the bundle, run here and now, as pictures for the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from edgekit.benchmarks.report.facts import Facts
+from edgekit.core.errors import EdgekitError
+from edgekit.core.images import to_bytes
+from edgekit.core.manifest import ModelEntry
+from edgekit.core.progress import Report
+from edgekit.core.tensors import Batch, Photo
+from edgekit.runtime.pipeline import from_golden, tile_size, to_golden
+from edgekit.runtime.sessions import backend_of, obstacle, open_session
+from edgekit.runtime.verify import IDENTICAL_DB, psnr_db, read_golden
+
+ROWS = 4
+INTERPRETED_ROWS = 2
+"""Photos for a file whose runtime here is an interpreter, which takes seconds a picture."""
+QUALITY = 88
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One picture of the grid."""
+
+    title: str
+    uri: str
+    alt: str
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """The grid of pictures: one row a photo, and what is not in it."""
+
+    rows: list[list[Cell]] = field(default_factory=list)
+    missing: list[tuple[str, str]] = field(default_factory=list)
+    """(file, why it was not run here)."""
+    where: str = ""
+
+
+def bundle_pictures(facts: Facts, report: Report) -> Pictures:
+    """Run the golden photos through every file that can be executed here.
+
+    The golden vectors bring the PyTorch student's picture; the teacher's comes from the student's
+    held-out pairs, where it is found by the photo's bytes.
+    """
+    if facts.bundle is None:
+        return Pictures()
+    golden = read_golden(facts.bundle_folder, facts.bundle)[:ROWS]
+    entries = facts.bundle.models
+    if not golden or not entries or not _photo_model(entries[0]):
+        return Pictures(missing=[("all files", "the model does not map one photo to one photo")])
+    source, result = entries[0].inputs[0].name, entries[0].outputs[0].name
+    teachers = _teacher_pictures(facts)
+    rows = [_first_cells(facts, sample, source, result, teachers) for sample in golden]
+    missing: list[tuple[str, str]] = []
+    for index, entry in enumerate(entries):
+        report("pictures", index, len(entries), entry.path)
+        if problem := obstacle(Path(entry.path)):
+            missing.append((entry.path, problem.what))
+            continue
+        try:
+            _add_file(facts.bundle_folder, entry, golden, rows)
+        except (EdgekitError, ValueError, RuntimeError) as error:
+            missing.append((entry.path, f"it could not be run: {error}"))
+    report("pictures", len(entries), len(entries))
+    return Pictures(rows, missing, f"{len(golden)} photos that the student was not trained on")
+
+
+def _photo_model(entry: ModelEntry) -> bool:
+    return len(entry.inputs) == 1 and tile_size(entry.inputs[0].port()) is not None
+
+
+def _first_cells(
+    facts: Facts,
+    sample: Mapping[str, Batch],
+    source: str,
+    result: str,
+    teachers: Mapping[bytes, Photo],
+) -> list[Cell]:
+    photo = _photo(sample[source])
+    edit = facts.prompt or "the edit"
+    cells = [_cell("source", photo, "the photo, untouched")]
+    student = _photo(sample[result])
+    teacher = teachers.get(photo.tobytes())
+    caption = ""
+    if teacher is not None:
+        caption = f"{photo_db(teacher, student)} to the teacher"
+        untouched = f"{photo_db(teacher, photo)} to the teacher"
+        cells = [_cell("source", photo, "the photo, untouched", untouched)]
+        cells.append(_cell("teacher", teacher, f"the teacher's answer to: {edit}"))
+    cells.append(_cell("student (PyTorch)", student, f"the student's answer to: {edit}", caption))
+    return cells
+
+
+def _add_file(
+    folder: Path, entry: ModelEntry, golden: Sequence[Mapping[str, Batch]], rows: list[list[Cell]]
+) -> None:
+    path = folder / entry.path
+    interpreted = backend_of(path).interpreted_on == sys.platform
+    session = open_session(path)
+    ports = tuple(port.port() for port in entry.inputs)
+    title = f"{entry.target} {entry.precision}"
+    if entry.target == "ios":
+        title = f"{'Core AI' if entry.format == 'aimodel' else 'Core ML'} {entry.precision}"
+    count = INTERPRETED_ROWS if interpreted else len(golden)
+    for sample, row in zip(golden[:count], rows, strict=False):
+        found = session.run(from_golden(sample, ports))[entry.outputs[0].name]
+        nchw = to_golden(found, entry.outputs[0].port())
+        score = min(psnr_db(sample[entry.outputs[0].name], nchw), IDENTICAL_DB)
+        caption = (
+            "same as the student" if score == IDENTICAL_DB else f"{score:.1f} dB to the student"
+        )
+        row.append(_cell(title, _photo(nchw), f"the output of {entry.path}", caption))
+
+
+def _teacher_pictures(facts: Facts) -> dict[bytes, Photo]:
+    """Return the bytes of each held-out photo -> the teacher's picture of it."""
+    file = facts.run / "heldout.npz"
+    if not file.is_file():
+        return {}
+    with np.load(file, allow_pickle=False) as archive:
+        if not {"image", "teacher"} <= set(archive.files):
+            return {}
+        photos, edits = archive["image"], archive["teacher"]
+    return {photo.tobytes(): edit for photo, edit in zip(photos, edits, strict=True)}
+
+
+def _photo(nchw: Batch) -> Photo:
+    return to_bytes(nchw.transpose(0, 2, 3, 1))[0]
+
+
+def photo_db(reference: Photo, candidate: Photo) -> str:
+    """Return the PSNR of two uint8 photos in words."""
+    score = psnr_db(reference.astype(np.float32), candidate.astype(np.float32), peak=255.0)
+    return "identical" if np.isinf(score) else f"{score:.1f} dB"
+
+
+def _cell(title: str, photo: Photo, alt: str, caption: str = "") -> Cell:
+    return Cell(title, data_uri(photo), alt, caption)
+
+
+def data_uri(photo: Photo) -> str:
+    """Return a photo as a JPEG inside a URI, so that the page needs no other file."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(photo)).save(
+        buffer, "JPEG", quality=QUALITY, subsampling=0
+    )
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
