@@ -42,7 +42,19 @@ def plain_graph(program: ExportedProgram) -> fx.GraphModule:
             graph.erase_node(node)
     _layers_as_modules(module)
     _fold_norms(module)
+    _contiguous(module)
     return _tidied(module)
+
+
+def _contiguous(module: fx.GraphModule) -> None:
+    """Store every tensor in plain row order, whatever memory format the student was trained in.
+
+    litert-torch knows a constant by the address of its contiguous copy; a copy that is freed lends
+    its address to the next one, and two layers silently share one weight
+    (google-ai-edge/litert-torch#1061). A tensor that is contiguous already is never copied.
+    """
+    for tensor in (*module.parameters(), *module.buffers()):
+        tensor.data = tensor.data.contiguous()
 
 
 def module_path(node: Node) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -96,8 +97,19 @@ def _started(job: Job, parallel: int) -> tuple[subprocess.Popen[bytes], IO[bytes
         stdout=stream,
         stderr=subprocess.STDOUT,
         env={**os.environ, **QUIET, "OMP_NUM_THREADS": threads},
+        preexec_fn=_same_addresses if sys.platform == "linux" else None,
     )
     return process, stream
+
+
+def _same_addresses() -> None:
+    """Switch address randomization off for the worker, where the kernel allows it.
+
+    coreai names a model's constants after hashes that hang on addresses; with equal addresses an
+    export that is repeated on one machine gives equal files.
+    """
+    no_randomization = 0x0040000  # ADDR_NO_RANDOMIZE of <sys/personality.h>
+    ctypes.CDLL(None).personality(no_randomization)
 
 
 def log_path(out: Path, form: str) -> Path:

@@ -113,6 +113,7 @@ def weight_elements(path: Path) -> dict[str, int]:
     for graph in model.subgraphs:
         for tensor in graph.tensors:
             count = int(np.prod(tensor.shape)) if tensor.shape is not None else 0
-            if model.buffers[tensor.buffer].data is not None and count >= MIN_WEIGHTS:
+            buffer = model.buffers[tensor.buffer]  # large ones lie behind the flatbuffer: no `data`
+            if (buffer.data is not None or buffer.size) and count >= MIN_WEIGHTS:
                 found[_TYPE[tensor.type]] += count
     return dict(found)

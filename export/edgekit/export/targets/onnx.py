@@ -14,7 +14,7 @@ from edgekit.core.manifest import PortEntry
 from edgekit.core.seams import Port, Precision
 from edgekit.core.store import write_bytes
 from edgekit.export.program import Program, example_inputs
-from edgekit.export.quantize_onnx import INT8_RECIPES, static_int8
+from edgekit.export.quantize_onnx import SHIPPED, static_int8
 from edgekit.export.targets import Sources
 
 MIN_WEIGHTS = 256
@@ -35,7 +35,7 @@ def file_port(port: Port, *, output: bool) -> PortEntry:
 
 def recipes(precision: Precision) -> tuple[str, ...]:
     """Return the recipes of `precision`, the best first."""
-    return tuple(INT8_RECIPES) if precision == "int8" else ("plain",)
+    return SHIPPED if precision == "int8" else ("plain",)
 
 
 def convert(
