@@ -14,6 +14,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -164,11 +165,16 @@ def shard_entries(shard: Path) -> list[PairEntry] | None:
         return None
     try:
         found = list(samples(shard))
-        if any(not {"source.png", "edit.png", "json"} <= sample.keys() for sample in found):
-            return None
-        return [entry_from(json.loads(sample["json"])) for sample in found]
+        entries = [entry_from(json.loads(sample["json"])) for sample in found]
+        pictures = [(sample["source.png"], sample["edit.png"]) for sample in found]
     except (BadInput, ValueError, KeyError, TypeError):
         return None
+    intact = all(
+        (sha256(source).hexdigest(), sha256(edit).hexdigest())
+        == (entry.source_sha256, entry.edit_sha256)
+        for entry, (source, edit) in zip(entries, pictures, strict=True)
+    )
+    return entries if intact else None
 
 
 def encoded(photo: Photo) -> bytes:
