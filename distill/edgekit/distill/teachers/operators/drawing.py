@@ -16,7 +16,6 @@ from edgekit.distill.teachers.operators.basics import (
     lines,
     luma,
     mix,
-    overlay,
     saturated,
     screen,
     slopes,
@@ -54,7 +53,7 @@ def ink(image: Tensor, strength: float) -> Tensor:
     line = lines(gray, width=1.3, detail=0.985, gain=grown(strength, 9, 14))
     level = _leveled(blurred(gray, 1.2))
     dark = smoothstep(0.24, 0.36, level)
-    wash = 0.80 + 0.20 * smoothstep(0.42, 0.50, level)
+    wash = 0.86 + 0.14 * smoothstep(0.36, 0.46, level)
     tone = torch.minimum(line, dark) * wash
     stops = [(0.04, 0.04, 0.06), (0.50, 0.50, 0.51), (0.99, 0.985, 0.97)]
     return covered(image, graded(tone, stops), strength)
@@ -62,8 +61,8 @@ def ink(image: Tensor, strength: float) -> Tensor:
 
 def charcoal(image: Tensor, strength: float) -> Tensor:
     """Broad dark strokes rubbed into rough-toned paper."""
-    gray = luma(kuwahara(image, 3))
-    marks = _dodged(gray, 14) ** 1.8
+    gray = luma(kuwahara(image, 1.6))
+    marks = _dodged(gray, 12) ** 1.7
     level = _leveled(gray)
     tone = marks * (0.22 + 0.78 * smoothstep(0.10, 0.72, level))
     tone = contrasted(tone, grown(strength, 1.2, 1.6), 0.55)
@@ -74,8 +73,9 @@ def charcoal(image: Tensor, strength: float) -> Tensor:
 def chalk(image: Tensor, strength: float) -> Tensor:
     """White chalk on a green blackboard."""
     gray = smoothed(luma(image), 2, 0.05)
-    line = 1 - _dodged(gray, 4) ** 3.2
-    fill = 0.34 * smoothstep(0.45, 0.95, _leveled(blurred(gray, 1.5)))
+    drawn = 1 - lines(gray, width=1.1, detail=0.98, gain=7)
+    line = torch.maximum(0.9 * drawn, 0.55 * (1 - _dodged(gray, 3) ** 2))
+    fill = 0.42 * smoothstep(0.40, 0.95, _leveled(blurred(gray, 1.5)))
     chalked = (line * grown(strength, 1.15, 1.6) + fill).clamp(0, 1)
     board = color(0.10, 0.20, 0.17, image) + 0.05 * (blurred(gray, 20) - 0.5)
     return covered(image, mix(board, color(0.95, 0.96, 0.92, image), chalked), strength)
@@ -113,8 +113,8 @@ def emboss(image: Tensor, strength: float) -> Tensor:
     for width, share in ((0.8, 1.0), (2.5, 1.4), (7.0, 2.0)):
         across, down = slopes(blurred(gray, width))
         total = total + share * (across + down)
-    height = 0.12 * (blurred(gray, 3) - 0.5)
-    tone = 0.66 + height + torch.tanh(total * grown(strength, 1.5, 2.4)) * 0.42
+    height = 0.25 * (blurred(gray, 3) - 0.5)
+    tone = 0.60 + height + torch.tanh(total * grown(strength, 5.0, 8.0)) * 0.40
     stops = [(0.20, 0.19, 0.18), (0.50, 0.48, 0.46), (0.80, 0.78, 0.75), (1.0, 0.99, 0.97)]
     return covered(image, graded(tone.clamp(0, 1), stops), strength)
 
@@ -126,11 +126,11 @@ def comic(image: Tensor, strength: float) -> Tensor:
     step = grown(strength, 5, 4)
     soft = gray * step
     stair = (soft.floor() + smoothstep(0.35, 0.65, soft - soft.floor())) / step
-    bold = saturated((flat + (stair - gray)).clamp(0, 1), 1.55)
-    bold = contrasted(bold, 1.12, 0.45) * 0.92 + 0.06
+    bold = (flat * (stair + 0.04) / (gray + 0.04)).clamp(0, 1)
+    bold = contrasted(saturated(bold, 1.5), 1.12, 0.45) * 0.92 + 0.06
     _, across, down = cells(image, 8 if unit(image) >= 0.75 else 4)
     dot = 0.5 + 0.25 * (torch.cos(2 * math.pi * across) + torch.cos(2 * math.pi * down))
     shade = 1 - smoothstep(0.20, 0.46, gray)
-    dotted = overlay(bold, 1 - 0.55 * shade * smoothstep(0.45, 0.65, dot))
-    line = lines(luma(smoothed(image, 2, 0.08)), width=1.2, detail=0.985, gain=9)
+    dotted = bold * (1 - 0.50 * shade * smoothstep(0.45, 0.65, dot))
+    line = lines(luma(smoothed(image, 3, 0.10)), width=1.2, detail=0.965, gain=12)
     return covered(image, torch.minimum(dotted, dotted * line + 0.03), strength)

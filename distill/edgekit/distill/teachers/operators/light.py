@@ -1,4 +1,4 @@
-"""Edits that change the light: night, moonlight, sunset, golden hour, noir, cyberpunk, dream."""
+"""Edits that change the light: night, moonlight, sunset, golden hour, noir, cyberpunk."""
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ def night(image: Tensor, strength: float) -> Tensor:
     gray = luma(image)
     sky = torch.maximum(blueness(image), smoothstep(0.55, 0.9, blurred(gray, 6)))
     dark = saturated(image, 0.55) ** 1.35
-    dark = dark * color(0.26, 0.36, 0.66, image) * grown(strength, 0.78, 0.52)
+    dark = dark * color(0.26, 0.36, 0.66, image) * grown(strength, 0.95, 0.62)
     dark = dark * (1 - 0.42 * sky * smoothstep(0.15, 0.75, height_in_frame(image)))
     dark = dark + color(0.012, 0.018, 0.05, image)
     warmth = smoothstep(0.02, 0.22, image[:, :1] - image[:, 2:])
@@ -95,14 +95,3 @@ def cyberpunk(image: Tensor, strength: float) -> Tensor:
     cool = blurred(lights, 18) * color(0.05, 0.75, 1.0, image)
     lit = screen(toned, glow * grown(strength, 0.42, 0.7))
     return covered(image, screen(lit, cool * 0.25), strength)
-
-
-def dream(image: Tensor, strength: float) -> Tensor:
-    """Bloom and a lilac haze, as through a soft-focus lens."""
-    gray = luma(image)
-    soft = blurred(image, 6)
-    bloom = screen(image * 0.82, soft * grown(strength, 0.55, 0.75))
-    tint = mix(color(0.86, 0.74, 1.0, image), color(1.0, 0.93, 0.90, image), gray)
-    lifted = 0.10 + 0.92 * bloom * tint
-    edge = smoothstep(0.2, 1.0, off_center(image))
-    return covered(image, mix(lifted, soft * tint * 0.6 + 0.42, 0.35 * edge), strength)

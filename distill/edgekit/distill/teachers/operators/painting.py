@@ -25,7 +25,7 @@ from edgekit.distill.teachers.operators.strength import covered, grown
 
 def watercolor(image: Tensor, strength: float) -> Tensor:
     """Light washes that pool along the edges and leave the paper bare in the lights."""
-    wash = kuwahara(kuwahara(image, 4), grown(strength, 3, 6))
+    wash = kuwahara(kuwahara(image, 2.2), grown(strength, 2.2, 5))
     wash = saturated(wash, 1.35)
     lifted = 1 - (1 - wash) ** 1.35 * 0.86
     paper = smoothstep(0.72, 0.98, luma(lifted))
@@ -41,13 +41,13 @@ def watercolor(image: Tensor, strength: float) -> Tensor:
 
 def oil(image: Tensor, strength: float) -> Tensor:
     """Thick strokes with rich colour and light catching on the relief of the paint."""
-    stroke = kuwahara(image, grown(strength, 4.5, 7))
-    stroke = kuwahara(stroke, 2.5)
+    stroke = kuwahara(image, grown(strength, 2.6, 5))
+    stroke = kuwahara(stroke, 1.8)
     gray = luma(stroke)
-    local = (stroke + 0.7 * (gray - blurred(gray, 14))).clamp(0, 1)
+    local = (stroke * 0.96 + 0.45 * (gray - blurred(gray, 14))).clamp(0, 1)
     rich = contrasted(saturated(local, 1.5), 1.12, 0.42)
     across, down = slopes(luma(rich))
-    relief = 0.5 + torch.tanh((across + down) * 3) * 0.22
+    relief = 0.5 + torch.tanh((across + down) * 4) * 0.25
     return covered(image, overlay(rich, relief), strength)
 
 
@@ -84,7 +84,7 @@ def _mark(image: Tensor) -> Tensor:
 
 def stained_glass(image: Tensor, strength: float) -> Tensor:
     """Panes of glowing colour held by dark lead."""
-    flat = kuwahara(kuwahara(image, 6), 6, 10)
+    flat = kuwahara(kuwahara(image, 3.5), 4.5, 10)
     gray = luma(flat)
     step = 5.0
     scaled = gray * step
@@ -103,7 +103,7 @@ def gold(image: Tensor, strength: float) -> Tensor:
     base = blurred(gray, 16)
     shape = (gray - base) * 1.3 + 0.42 + 0.35 * (base - 0.5)
     across, down = slopes(blurred(gray, 1.2))
-    shine = torch.tanh((across + down) * grown(strength, 3.0, 4.5)) * 0.22
+    shine = torch.tanh((across + down) * grown(strength, 6.0, 9.0)) * 0.28
     tone = (shape + shine).clamp(0, 1)
     stops = [(0.09, 0.04, 0.01), (0.42, 0.22, 0.04), (0.80, 0.54, 0.12), (0.98, 0.82, 0.38), (1, 0.98, 0.84)]
     return covered(image, graded(tone, stops), strength)

@@ -1,4 +1,4 @@
-"""Edits of colour: sepia, vintage film, infrared, thermal, pop art, underwater, cyanotype."""
+"""Edits of colour: sepia, vintage film, infrared, thermal, pop art, underwater, X-ray."""
 
 import torch
 from torch import Tensor
@@ -51,7 +51,7 @@ def infrared(image: Tensor, strength: float) -> Tensor:
     """Infrared film: foliage snow-white to pink, skies nearly black, a dreamy glow."""
     gray = luma(image)
     leaves = greenness(blurred(image, 0.7))
-    sky = blueness(image)
+    sky = blueness(blurred(image, 2.5))
     warm = smoothstep(0.0, 0.3, image[:, :1] - image[:, 2:])
     tone = gray * (1 - 0.62 * sky) + leaves * (0.42 - 0.20 * gray) + 0.10 * warm
     tone = contrasted(tone.clamp(0, 1), 1.15, 0.45)
@@ -86,7 +86,7 @@ def pop_art(image: Tensor, strength: float) -> Tensor:
     base = blurred(gray, 30)
     level = (gray - 0.55 * (base - 0.5)).clamp(0, 1)
     bands = [(0.16, 0.04, 0.36), (0.93, 0.10, 0.48), (1.0, 0.46, 0.12), (1.0, 0.86, 0.10), (0.62, 0.95, 0.90)]
-    scaled = contrasted(level, grown(strength, 1.35, 1.6), 0.5) * (len(bands) - 1)
+    scaled = contrasted(level, grown(strength, 1.9, 2.2), 0.5) * (len(bands) - 1)
     stair = (scaled.floor() + smoothstep(0.42, 0.58, scaled - scaled.floor())) / (len(bands) - 1)
     inked = graded(stair, bands)
     line = lines(smoothed(luma(image), 2, 0.08), width=1.3, detail=0.985, gain=8)
@@ -107,15 +107,7 @@ def underwater(image: Tensor, strength: float) -> Tensor:
     return covered(image, contrasted(lit, 1.15, 0.42), strength)
 
 
-def cyanotype(image: Tensor, strength: float) -> Tensor:
-    """An early photographic print in Prussian blue."""
-    gray = luma(image)
-    tone = contrasted((gray + 0.4 * (gray - blurred(gray, 10))).clamp(0, 1), grown(strength, 1.1, 1.3))
-    stops = [(0.02, 0.07, 0.20), (0.07, 0.27, 0.50), (0.48, 0.66, 0.78), (0.95, 0.96, 0.92)]
-    return covered(image, graded(tone, stops), strength)
-
-
-def spectral(image: Tensor, strength: float) -> Tensor:
+def xray(image: Tensor, strength: float) -> Tensor:
     """An X-ray plate: inverted tones, pale blue on black, bright outlines."""
     gray = luma(image)
     film = 1 - (gray + 0.5 * (gray - blurred(gray, 9))).clamp(0, 1)
@@ -123,12 +115,3 @@ def spectral(image: Tensor, strength: float) -> Tensor:
     tone = (film**1.5 * 0.75 + rim * grown(strength, 0.25, 0.45)).clamp(0, 1)
     stops = [(0.0, 0.01, 0.03), (0.08, 0.22, 0.34), (0.50, 0.72, 0.82), (0.97, 1.0, 1.0)]
     return covered(image, graded(tone, stops), strength)
-
-
-def vivid(image: Tensor, strength: float) -> Tensor:
-    """Colours of a postcard: deep skies, strong greens, crisp local contrast."""
-    gray = luma(image)
-    crisp = (image + 0.9 * (gray - blurred(gray, 8))).clamp(0, 1)
-    rich = saturated(crisp, grown(strength, 2.0, 2.6))
-    rich = rich * mix(torch.ones_like(gray), torch.full_like(gray, 0.85), blueness(image))
-    return covered(image, contrasted(rich, 1.10, 0.45), strength)

@@ -115,7 +115,7 @@ def sandstorm(image: Tensor, strength: float) -> Tensor:
     gray = luma(image)
     haze = blurred(gray, 7)
     far = 0.45 * smoothstep(0.05, 0.9, height_in_frame(image)) + 0.40 * haze
-    through = torch.exp(-grown(strength, 1.5, 2.3) * (0.25 + far))
+    through = torch.exp(-grown(strength, 1.15, 2.0) * (0.12 + far))
     dry = mix(saturated(image, 0.7), gray.expand_as(image), 0.3) * color(1.08, 0.84, 0.58, image)
     dust = mix(color(0.66, 0.42, 0.20, image), color(0.90, 0.66, 0.36, image), haze)
     soft = mix(dry, blurred(dry, 1.8), 1 - through)

@@ -1,0 +1,272 @@
+"""What can be asked of the bundled teacher: its edits, their wordings, and their compositions.
+
+This module knows words only, so that a prompt can be checked without loading any tensor library.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import MappingProxyType
+
+SLIGHT_WORDS = ("slightly", "a little", "subtly", "gently")
+STRONG_WORDS = ("strongly", "very", "intensely", "heavily")
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One edit: `wordings` are whole prompts, `short` is how it is called inside a composition."""
+
+    name: str
+    family: str
+    short: str
+    wordings: tuple[str, ...]
+
+
+def _edit(name: str, family: str, short: str, *wordings: str) -> Edit:
+    return Edit(name, family, short, wordings)
+
+
+_TABLE = (
+    _edit("sketch", "line", "a pencil sketch", "turn it into a pencil sketch", "make it a sketch", "as a pencil drawing", "draw it with a pencil"),
+    _edit("ink", "line", "an ink drawing", "turn it into an ink drawing", "draw it in ink", "as black ink on paper"),
+    _edit("charcoal", "line", "a charcoal drawing", "turn it into a charcoal drawing", "draw it with charcoal", "as charcoal on paper"),
+    _edit("chalk", "line", "a chalk drawing", "turn it into a chalk drawing", "draw it on a chalkboard", "as chalk on a blackboard"),
+    _edit("blueprint", "line", "a blueprint", "turn it into a blueprint", "make it a blueprint", "as a technical blueprint"),
+    _edit("neon", "line", "neon lights", "make it neon", "turn it into neon lights", "draw it with glowing neon lines"),
+    _edit("emboss", "line", "a plaster relief", "turn it into a plaster relief", "emboss it", "as an embossed relief"),
+    _edit("comic", "line", "a comic", "turn it into a comic", "make it a comic book panel", "in comic book style"),
+    _edit("watercolor", "paint", "a watercolor", "turn it into a watercolor painting", "as a watercolor painting", "paint it in watercolor"),
+    _edit("oil", "paint", "an oil painting", "turn it into an oil painting", "as an oil painting", "paint it in oil"),
+    _edit("cartoon", "paint", "a cartoon", "turn it into a cartoon", "make it a cartoon", "in cartoon style"),
+    _edit("pastel", "paint", "a pastel drawing", "turn it into a pastel drawing", "draw it with soft pastels", "in pastel colors"),
+    _edit("stained glass", "paint", "stained glass", "turn it into stained glass", "as a stained glass window", "make it stained glass"),
+    _edit("gold", "paint", "gold", "turn it into gold", "make it golden metal", "as if cast in gold"),
+    _edit("night", "light", "night", "make it night", "turn day into night", "at night", "make it nighttime"),
+    _edit("moonlight", "light", "moonlight", "in the moonlight", "make it moonlit", "light it by the moon"),
+    _edit("sunset", "light", "sunset", "make it sunset", "at sunset", "turn it into a sunset", "as the sun sets"),
+    _edit("golden hour", "light", "golden hour", "make it golden hour", "at golden hour", "bathe it in warm golden light"),
+    _edit("noir", "light", "film noir", "make it film noir", "turn it into black and white noir", "as a black and white film still"),
+    _edit("cyberpunk", "light", "cyberpunk", "make it cyberpunk", "turn it into a cyberpunk scene", "in cyberpunk style"),
+    _edit("snow", "weather", "snow", "make it snowy", "add snow", "in the snow", "turn it into winter", "make it winter"),
+    _edit("fog", "weather", "fog", "make it foggy", "add fog", "in the fog", "make it misty"),
+    _edit("rain", "weather", "rain", "make it rainy", "add rain", "in the rain", "on a rainy day"),
+    _edit("frost", "weather", "frost", "make it frosty", "cover it with ice", "freeze it", "make it frozen"),
+    _edit("autumn", "weather", "autumn", "make it autumn", "turn it into autumn", "in the fall", "give it autumn leaves"),
+    _edit("blossom", "weather", "cherry blossom", "make it cherry blossom season", "turn it into spring", "add cherry blossoms", "make it spring"),
+    _edit("sandstorm", "weather", "a sandstorm", "in a sandstorm", "add a sandstorm", "make it dusty"),
+    _edit("sepia", "color", "sepia", "make it sepia", "in sepia", "as an old sepia photograph"),
+    _edit("vintage", "color", "vintage film", "make it vintage", "as a vintage photo", "like faded vintage film"),
+    _edit("infrared", "color", "infrared", "make it infrared", "as an infrared photo", "shot on infrared film"),
+    _edit("thermal", "color", "thermal", "make it thermal", "as seen by a thermal camera", "as a heat map"),
+    _edit("pop art", "color", "pop art", "turn it into pop art", "make it pop art", "as a pop art print"),
+    _edit("underwater", "color", "underwater", "make it underwater", "put it underwater", "as if under water"),
+    _edit("x-ray", "color", "an x-ray", "turn it into an x-ray", "as an x-ray", "make it an xray picture"),
+    _edit("mosaic", "pattern", "a mosaic", "turn it into a mosaic", "as a mosaic of tiles", "make it a mosaic"),
+    _edit("halftone", "pattern", "halftone", "turn it into halftone dots", "as a halftone print", "make it halftone"),
+    _edit("pixel art", "pattern", "pixel art", "turn it into pixel art", "make it pixel art", "as pixel art"),
+)  # fmt: skip
+
+EDITS = MappingProxyType({edit.name: edit for edit in _TABLE})
+"""All edits of the bundled teacher by name."""
+
+_SCENES = ("night", "moonlight", "sunset", "golden hour", "snow", "fog", "rain", "autumn", "blossom")
+_LIGHTS = ("night", "moonlight", "sunset", "golden hour")
+_WEATHERS = ("snow", "fog", "rain", "autumn", "blossom", "frost")
+_STYLES = (
+    "sketch", "charcoal", "watercolor", "oil", "cartoon", "pastel", "comic", "mosaic", "pixel art",
+    "neon", "noir", "sepia", "vintage",
+)  # fmt: skip
+
+COMPOSITIONS: tuple[tuple[str, str], ...] = (
+    *((weather, light) for weather in _WEATHERS for light in _LIGHTS),
+    *((scene, style) for scene in _SCENES for style in _STYLES if (scene, style) != ("night", "neon")),
+)
+"""Pairs of edits that the teacher was shown together, in the order in which they act."""
+
+_ADJECTIVES = MappingProxyType(
+    {"snow": "snowy", "fog": "foggy", "rain": "rainy", "frost": "frosty", "moonlight": "moonlit"}
+)
+
+BASE_CONCEPTS = (
+    "make it night",
+    "make it sunset",
+    "make it foggy",
+    "make it autumn",
+    "make it sepia",
+    "make it infrared",
+    "make it thermal",
+    "turn it into a pencil sketch",
+    "turn it into a blueprint",
+    "make it neon",
+    "turn it into a watercolor painting",
+    "turn it into an oil painting",
+    "turn it into a cartoon",
+    "turn it into a mosaic",
+)
+"""Concepts that the shipped base student was trained on."""
+
+NEW_CONCEPTS = (
+    "make it snowy",
+    "make it rainy",
+    "make it frosty",
+    "make it cherry blossom season",
+    "make it golden hour",
+    "make it cyberpunk",
+    "make it underwater",
+    "make it vintage",
+    "turn it into a charcoal drawing",
+    "turn it into an ink drawing",
+    "turn it into a comic",
+    "turn it into gold",
+    "turn it into pop art",
+    "make it night and snowy",
+    "autumn as a watercolor",
+    "sunset as an oil painting",
+)
+"""Concepts that the teacher knows and the base student has never seen."""
+
+
+def composed(first: str, second: str) -> tuple[str, ...]:
+    """Wordings of the edit `first` followed by `second`.
+
+    >>> composed("snow", "night")[0]
+    'make it snowy and night'
+    """
+    one, two = EDITS[first].short, EDITS[second].short
+    near, far = _ADJECTIVES.get(first, one), _ADJECTIVES.get(second, two)
+    return (
+        f"make it {near} and {far}",
+        f"make it {far} and {near}",
+        f"{two} with {one}",
+        f"{one} as {two}",
+        f"{two} and {one}",
+    )
+
+
+def with_strength(wording: str, word: str) -> str:
+    """A wording with a strength word in front of it.
+
+    >>> with_strength("make it night", "slightly")
+    'slightly make it night'
+    """
+    return f"{word} {wording}"
+
+
+def normalized(prompt: str) -> str:
+    """Lower case, no punctuation, single spaces, British spellings made American.
+
+    >>> normalized("  As a Water-Colour painting! ")
+    'as a watercolor painting'
+    """
+    words = re.sub(r"[^a-z0-9]+", " ", prompt.lower().replace("'", "")).strip()
+    for written, meant in (("water colo", "watercolo"), ("colour", "color"), ("x ray", "xray"), ("grey", "gray"), ("night time", "nighttime"), ("popart", "pop art")):
+        words = words.replace(written, meant)
+    return words
+
+
+_STEMS = MappingProxyType(
+    {
+        "sketch": ("sketch", "pencil"),
+        "ink": ("ink", "inked"),
+        "charcoal": ("charcoal",),
+        "chalk": ("chalk", "chalkboard", "blackboard"),
+        "blueprint": ("blueprint",),
+        "neon": ("neon",),
+        "emboss": ("emboss", "embossed", "plaster", "relief"),
+        "comic": ("comic", "comics"),
+        "watercolor": ("watercolor", "watercolors", "aquarelle"),
+        "oil": ("oil", "oils"),
+        "cartoon": ("cartoon",),
+        "pastel": ("pastel", "pastels"),
+        "stained glass": ("stained glass",),
+        "gold": ("gold", "golden metal"),
+        "night": ("night", "nighttime", "nightly"),
+        "moonlight": ("moonlight", "moonlit", "moon"),
+        "sunset": ("sunset", "sun sets", "dusk"),
+        "golden hour": ("golden hour", "golden light"),
+        "noir": ("noir", "black and white"),
+        "cyberpunk": ("cyberpunk",),
+        "snow": ("snow", "snowy", "winter", "wintry"),
+        "fog": ("fog", "foggy", "mist", "misty"),
+        "rain": ("rain", "rainy"),
+        "frost": ("frost", "frosty", "ice", "icy", "freeze", "frozen"),
+        "autumn": ("autumn", "fall", "autumnal"),
+        "blossom": ("blossom", "blossoms", "spring"),
+        "sandstorm": ("sandstorm", "dusty", "dust"),
+        "sepia": ("sepia",),
+        "vintage": ("vintage", "retro"),
+        "infrared": ("infrared",),
+        "thermal": ("thermal", "heat map", "heat camera"),
+        "pop art": ("pop art",),
+        "underwater": ("underwater", "under water"),
+        "x-ray": ("xray",),
+        "mosaic": ("mosaic",),
+        "halftone": ("halftone",),
+        "pixel art": ("pixel art", "pixelated"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The edits found in a prompt, in the order in which they act; `known` when there is none."""
+
+    edits: tuple[str, ...]
+    strength: str = "plain"
+    """``slight``, ``plain`` or ``strong``."""
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """One wording of each edit that could have been asked for; empty if some edit was found."""
+        return () if self.edits else tuple(edit.wordings[0] for edit in _TABLE)
+
+
+def edit_named(prompt: str) -> Named:
+    """The known edits that `prompt` asks for.
+
+    Case, punctuation and the words around an edit's name do not matter. A prompt that names no
+    known edit gives no edits, and `Named.known` then lists what can be asked for.
+
+    >>> edit_named("Make it SNOWY, at night!").edits
+    ('snow', 'night')
+    >>> edit_named("a very red fox").edits
+    ()
+    """
+    text = f" {normalized(prompt)} "
+    found: dict[str, int] = {}
+    taken = text
+    for stem, name in _longest_first():
+        place = taken.find(f" {stem} ")
+        if place >= 0:
+            found.setdefault(name, place)
+            taken = taken[: place + 1] + "_" * len(stem) + taken[place + 1 + len(stem) :]
+    if "gold" in found and "golden hour" in found:
+        del found["gold"]
+    names = _in_acting_order(found)
+    return Named(names, _strength_in(text))
+
+
+def _longest_first() -> list[tuple[str, str]]:
+    pairs = [(stem, name) for name, stems in _STEMS.items() for stem in stems]
+    return sorted(pairs, key=lambda pair: -len(pair[0]))
+
+
+def _in_acting_order(found: dict[str, int]) -> tuple[str, ...]:
+    names = sorted(found, key=found.__getitem__)
+    if len(names) == 2 and (names[1], names[0]) in COMPOSITIONS:
+        names.reverse()
+    return tuple(names)
+
+
+def _strength_in(text: str) -> str:
+    if any(f" {word} " in text for word in SLIGHT_WORDS):
+        return "slight"
+    return "strong" if any(f" {word} " in text for word in STRONG_WORDS) else "plain"
+
+
+def all_prompts() -> Iterable[str]:
+    """Every prompt that the teacher is trained on, without strength words."""
+    for edit in _TABLE:
+        yield from edit.wordings
+    for first, second in COMPOSITIONS:
+        yield from composed(first, second)
