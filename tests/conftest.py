@@ -121,7 +121,8 @@ def write_bundle(
         writers[Path(path).suffix](folder / path)
     golden = folder / "golden" / "vectors.npz"
     golden.parent.mkdir(parents=True, exist_ok=True)
-    images = np.random.default_rng(0).uniform(-1, 1, (3, 3, SIZE, SIZE)).astype(np.float32)
+    levels = np.random.default_rng(0).integers(0, 256, (3, 3, SIZE, SIZE))
+    images = (levels * np.float32(2 / 255) - np.float32(1)).astype(np.float32)
     np.savez(golden, image=images, image_out=-images)
     sha = "0" * 64
     write_json(

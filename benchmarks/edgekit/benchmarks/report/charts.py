@@ -141,7 +141,8 @@ def nice_ticks(low: float, high: float, *, count: int = 4) -> list[float]:
     rough = span / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
-    first, last = math.floor(low / step), math.ceil(high / step)
+    first = math.floor(low / step)
+    last = max(math.ceil(high / step), first + 1)
     return [round(index * step, 12) for index in range(first, last + 1)]
 
 

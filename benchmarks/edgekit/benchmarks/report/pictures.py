@@ -26,6 +26,12 @@ ROWS = 4
 INTERPRETED_ROWS = 2
 """Photos for a file whose runtime here is an interpreter, which takes seconds a picture."""
 QUALITY = 88
+RUNTIMES = {
+    "onnx": "ONNX Runtime",
+    "tflite": "LiteRT",
+    "aimodel": "Core AI",
+    "mlpackage": "Core ML",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class Pictures:
     missing: list[tuple[str, str]] = field(default_factory=list)
     """(file, why it was not run here)."""
     where: str = ""
+    note: str = ""
 
 
 def bundle_pictures(facts: Facts, report: Report) -> Pictures:
@@ -64,17 +71,29 @@ def bundle_pictures(facts: Facts, report: Report) -> Pictures:
     teachers = _teacher_pictures(facts)
     rows = [_first_cells(facts, sample, source, result, teachers) for sample in golden]
     missing: list[tuple[str, str]] = []
+    slow: list[str] = []
     for index, entry in enumerate(entries):
         report("pictures", index, len(entries), entry.path)
         if problem := obstacle(Path(entry.path)):
             missing.append((entry.path, problem.what))
             continue
         try:
-            _add_file(facts.bundle_folder, entry, golden, rows)
+            if backend_of(Path(entry.path)).interpreted_on == sys.platform:
+                slow.append(RUNTIMES[entry.format])
+                _add_file(facts.bundle_folder, entry, golden[:INTERPRETED_ROWS], rows)
+            else:
+                _add_file(facts.bundle_folder, entry, golden, rows)
         except (EdgekitError, ValueError, RuntimeError) as error:
             missing.append((entry.path, f"it could not be run: {error}"))
     report("pictures", len(entries), len(entries))
-    return Pictures(rows, missing, f"{len(golden)} photos that the student was not trained on")
+    note = ""
+    if slow:
+        names = " and ".join(dict.fromkeys(slow))
+        note = (
+            f"{names} is an interpreter on this system and made the first {INTERPRETED_ROWS} only."
+        )
+    where = f"{len(golden)} photos that the student was not trained on"
+    return Pictures(rows, missing, where, note)
 
 
 def _photo_model(entry: ModelEntry) -> bool:
@@ -107,14 +126,10 @@ def _add_file(
     folder: Path, entry: ModelEntry, golden: Sequence[Mapping[str, Batch]], rows: list[list[Cell]]
 ) -> None:
     path = folder / entry.path
-    interpreted = backend_of(path).interpreted_on == sys.platform
     session = open_session(path)
     ports = tuple(port.port() for port in entry.inputs)
-    title = f"{entry.target} {entry.precision}"
-    if entry.target == "ios":
-        title = f"{'Core AI' if entry.format == 'aimodel' else 'Core ML'} {entry.precision}"
-    count = INTERPRETED_ROWS if interpreted else len(golden)
-    for sample, row in zip(golden[:count], rows, strict=False):
+    title = f"{RUNTIMES[entry.format]} {entry.precision}"
+    for sample, row in zip(golden, rows, strict=False):
         found = session.run(from_golden(sample, ports))[entry.outputs[0].name]
         nchw = to_golden(found, entry.outputs[0].port())
         score = min(psnr_db(sample[entry.outputs[0].name], nchw), IDENTICAL_DB)
