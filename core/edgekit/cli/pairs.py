@@ -42,6 +42,9 @@ def make(
     min_structure: float | None = typer.Option(
         None, help="Reject edits whose edges correlate less with the photo's, of 1."
     ),
+    max_shift: float | None = typer.Option(
+        None, help="Reject edits displaced by more than this share of the side."
+    ),
 ) -> None:
     """Edit crops of photos with a teacher, score each pair, and keep them as WebDataset shards.
 
@@ -55,7 +58,11 @@ def make(
     from edgekit.distill.pairs.settings import PairSettings
     from edgekit.distill.teachers.loader import load_teacher
 
-    asked: dict[str, Any] = {"min_change": min_change, "min_structure": min_structure}
+    asked: dict[str, Any] = {
+        "min_change": min_change,
+        "min_structure": min_structure,
+        "max_shift": max_shift,
+    }
     settings = PairSettings(
         prompt=concept,
         photos=photos,
