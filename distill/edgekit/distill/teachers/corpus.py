@@ -59,22 +59,37 @@ def prepared_corpus(landscapes: Path, faces: Path, out: Path) -> Path:
     """Write the openly licensed photos of two archives to `out`, and `corpus.json` beside them.
 
     `landscapes` and `faces` are tar files with an `index.csv`. Of the landscapes the rows of the
-    families CC0, public domain and CC-BY are taken; of the faces the colour photos that are (or are
+    families CC0, public domain and CC-BY are taken; of the faces the color photos that are (or are
     presumed to be) in the public domain, with the person-disjoint split of their index.
     """
     rows = [
-        {"set": "landscapes", "file": row["file"], "licence": row["licence"], "title": row["title"],
-         "family": row["licence_family"], "source": row["source"]}
-        for row in _index(landscapes) if row["licence_family"] in CLEAN_LANDSCAPES
-    ]  # fmt: skip
+        {
+            "set": "landscapes",
+            "file": row["file"],
+            "licence": row["licence"],
+            "title": row["title"],
+            "family": row["licence_family"],
+            "source": row["source"],
+        }
+        for row in _index(landscapes)
+        if row["licence_family"] in CLEAN_LANDSCAPES
+    ]
     held_out = sorted((row["file"] for row in rows), key=_stable)[:HELD_OUT_LANDSCAPES]
     for row in rows:
         row["split"] = "test" if row["file"] in held_out else "train"
     faces_taken = [
-        {"set": "faces", "file": row["file"], "licence": row["licence"], "title": "",
-         "family": row["licence_family"], "source": row["source"], "split": row["split"]}
-        for row in _index(faces) if row["licence_family"] in CLEAN_FACES and row["gray"] == "0"
-    ]  # fmt: skip
+        {
+            "set": "faces",
+            "file": row["file"],
+            "licence": row["licence"],
+            "title": "",
+            "family": row["licence_family"],
+            "source": row["source"],
+            "split": row["split"],
+        }
+        for row in _index(faces)
+        if row["licence_family"] in CLEAN_FACES and row["gray"] == "0"
+    ]
     for archive, chosen in ((landscapes, rows), (faces, faces_taken)):
         places = {row["file"]: f"{row['split']}/{row['set']}" for row in chosen}
         _unpack(archive, places, out)
@@ -109,7 +124,11 @@ def _summary(rows: Sequence[Row]) -> dict[str, object]:
         for key in (row["split"], f"licence {row['family']}"):
             counts[key] = counts.get(key, 0) + 1
     credits = sorted(
-        {f"{row['title']}: {row['licence']} ({row['source']})" for row in rows if row["family"] == "cc-by"}
+        {
+            f"{row['title']}: {row['licence']} ({row['source']})"
+            for row in rows
+            if row["family"] == "cc-by"
+        }
     )
     return {"sets": sets, "attribution": credits}
 
@@ -121,7 +140,9 @@ def read_corpus(folder: Path) -> Corpus:
         test = dict(_sets(folder / "test")) if (folder / "test").is_dir() else {}
     else:
         both = dict(_sets(folder))
-        train = {name: tuple(f for f in files if not _kept(f)) or files for name, files in both.items()}
+        train = {
+            name: tuple(f for f in files if not _kept(f)) or files for name, files in both.items()
+        }
         test = {name: tuple(f for f in files if _kept(f)) for name, files in both.items()}
     if not train:
         raise ValueError(f"no photos ({', '.join(SUFFIXES)}) below {folder}")
@@ -176,9 +197,7 @@ def _center_crops(photo: Tensor, size: int, places: int) -> list[Tensor]:
     return [_resized(photo[:, y : y + side, x : x + side], size) for y, x in starts]
 
 
-def train_bank(
-    corpus: Corpus, *, size: int, per_set: int, seed: int, device: torch.device
-) -> Bank:
+def train_bank(corpus: Corpus, *, size: int, per_set: int, seed: int, device: torch.device) -> Bank:
     """About `per_set` random crops of each training set, the same for the same seed."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -188,7 +207,13 @@ def train_bank(
     return _bank(corpus.train, lambda files: max(1, round(per_set / len(files))), crops, device)
 
 
-def test_bank(corpus: Corpus, *, size: int, device: torch.device, places: int = 2) -> Bank:
+def test_bank(
+    corpus: Corpus,
+    *,
+    size: int,
+    device: torch.device,
+    places: int = 2,  # noqa: PT028 (this is no test)
+) -> Bank:
     """The fixed crops of the held-out photos: `places` along the longer side of each."""
     return _bank(corpus.test, lambda _: places, lambda p, n: _center_crops(p, size, n), device)
 
@@ -209,7 +234,7 @@ def _bank(
 
 
 def sampled(bank: Bank, count: int, generator: torch.Generator) -> Tensor:
-    """`count` crops, evenly over the sets, mirrored and with shifted colours; float in [0, 1]."""
+    """`count` crops, evenly over the sets, mirrored and with shifted colors; float in [0, 1]."""
     sets = list(bank.sets.values())
     device = sets[0].device
     parts = []

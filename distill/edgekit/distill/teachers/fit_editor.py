@@ -16,7 +16,7 @@ from transformers import CLIPTextModel
 
 from edgekit.distill.teachers.corpus import Bank, sampled
 from edgekit.distill.teachers.journal import Clock, Journal, averaged, learning_rate, weights
-from edgekit.distill.teachers.networks import LATENT_CHANNELS, new_scheduler
+from edgekit.distill.teachers.networks import LATENT_CHANNELS, channels_last, new_scheduler
 from edgekit.distill.teachers.tasks import performed, random_task
 
 Velocity = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -50,9 +50,14 @@ class _Pairs:
     """A ring of latent pairs of one size: source, edit and the row of a prompt that asks for it."""
 
     def __init__(
-        self, bank: Bank, model: AutoencoderTiny, rows: dict[str, int], settings: EditorSettings,
-        side: int, generator: torch.Generator,
-    ) -> None:  # fmt: skip
+        self,
+        bank: Bank,
+        model: AutoencoderTiny,
+        rows: dict[str, int],
+        settings: EditorSettings,
+        side: int,
+        generator: torch.Generator,
+    ) -> None:
         self.bank, self.model, self.rows, self.settings = bank, model, rows, settings
         self.side, self.generator = side, generator
         self.dice = torch.Generator().manual_seed(generator.initial_seed() + side)
@@ -89,16 +94,25 @@ class _Pairs:
     def drawn(self) -> tuple[Tensor, Tensor, Tensor]:
         """Source latents, target latents and prompt rows of one batch."""
         picks = torch.randint(
-            self.settings.pool, (self.settings.batch,), generator=self.generator,
+            self.settings.pool,
+            (self.settings.batch,),
+            generator=self.generator,
             device=self.source.device,
-        )  # fmt: skip
+        )
         return self.source[picks].float(), self.target[picks].float(), self.prompt_N[picks]
 
 
 def velocity_loss(
-    velocity: Velocity, text_encoder: nn.Module, ids_BK: Tensor, empty_K: Tensor, source: Tensor,
-    target: Tensor, alphas: Tensor, settings: EditorSettings, generator: torch.Generator,
-) -> Tensor:  # fmt: skip
+    velocity: Velocity,
+    text_encoder: nn.Module,
+    ids_BK: Tensor,
+    empty_K: Tensor,
+    source: Tensor,
+    target: Tensor,
+    alphas: Tensor,
+    settings: EditorSettings,
+    generator: torch.Generator,
+) -> Tensor:
     """Mean squared error of the predicted velocity, with text and image dropped now and then.
 
     Source: Salimans and Ho 2022, "Progressive Distillation", appendix D (velocity); Brooks et al.
@@ -107,8 +121,11 @@ def velocity_loss(
     count, device = len(source), source.device
     steps = len(alphas)
     chance = torch.rand(2, count, generator=generator, device=device)
-    grid = steps - 1 - torch.randint(SAMPLER_STEPS, (count,), generator=generator, device=device) * (
-        steps // SAMPLER_STEPS
+    grid = (
+        steps
+        - 1
+        - torch.randint(SAMPLER_STEPS, (count,), generator=generator, device=device)
+        * (steps // SAMPLER_STEPS)
     )
     anywhere = torch.randint(steps, (count,), generator=generator, device=device)
     times = torch.where(chance[0] < 0.5, grid, anywhere)
@@ -161,7 +178,7 @@ def fit_editor(
     """
     device = next(unet.parameters()).device
     cuda = device.type == "cuda"
-    unet.to(memory_format=torch.channels_last).train()
+    channels_last(unet).train()
     text_encoder.train()
     autoencoder.eval().requires_grad_(False)
     trained = [*unet.parameters(), *text_encoder.parameters()]
@@ -181,9 +198,13 @@ def fit_editor(
 
     def save() -> None:
         state = {
-            "unet": unet.state_dict(), "text": text_encoder.state_dict(), "smooth": smooth,
-            "optimizer": optimizer.state_dict(), "step": step, "spent": clock.spent,
-        }  # fmt: skip
+            "unet": unet.state_dict(),
+            "text": text_encoder.state_dict(),
+            "smooth": smooth,
+            "optimizer": optimizer.state_dict(),
+            "step": step,
+            "spent": clock.spent,
+        }
         torch.save(state, state_file.with_suffix(".tmp"))
         state_file.with_suffix(".tmp").replace(state_file)
 
@@ -212,9 +233,17 @@ def fit_editor(
         source, target, rows = pool.drawn()
         optimizer.zero_grad(set_to_none=True)
         loss = velocity_loss(
-            velocity, text_encoder, ids_PK[rows], ids_PK[0], source, target, alphas, settings, generator
+            velocity,
+            text_encoder,
+            ids_PK[rows],
+            ids_PK[0],
+            source,
+            target,
+            alphas,
+            settings,
+            generator,
         )
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         averaged(smooth, weights(unet, text_encoder), step)
@@ -225,10 +254,16 @@ def fit_editor(
             speed = (step - logged_step) * settings.batch / (clock.spent - last_log)
             total.zero_()
             logged_step, last_log = step, clock.spent
-            journal.write("editor", {
-                "step": step, "seconds": clock.spent, "loss": mean, "images_per_second": speed,
-                "rate": rate,
-            })  # fmt: skip
+            journal.write(
+                "editor",
+                {
+                    "step": step,
+                    "seconds": clock.spent,
+                    "loss": mean,
+                    "images_per_second": speed,
+                    "rate": rate,
+                },
+            )
         if clock.spent - last_save > settings.save_every:
             last_save = clock.spent
             save()

@@ -46,7 +46,9 @@ class Journal:
 
     def write(self, stage: str, values: Mapping[str, float | int | str]) -> None:
         """Log `values` under the name of a stage."""
-        shown = "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
+        shown = "  ".join(
+            f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()
+        )
         print(f"[{time.strftime('%H:%M:%S')}] {stage}: {shown}", file=sys.stderr, flush=True)
         with (self.folder / "log.jsonl").open("a") as log:
             log.write(json.dumps({"stage": stage, **values}) + "\n")

@@ -28,7 +28,7 @@ def reconstruction(editor: Editor, bank: Bank, *, batch: int = 32) -> dict[str, 
     everything = []
     for name, squares in bank.sets.items():
         values = []
-        for part in squares.split(batch):
+        for part in torch.split(squares, batch):
             real = part.float() / 255
             latents = editor.autoencoder.encoder(real * 2 - 1)
             made = ((editor.autoencoder.decoder(latents) + 1) / 2).clamp(0, 1)
@@ -70,8 +70,14 @@ def measured_tasks(compositions: Sequence[tuple[str, str]]) -> dict[str, Task]:
 
 @torch.no_grad()
 def edit_scores(
-    editor: Editor, images: Tensor, tasks: Mapping[str, Task], *, steps: int, guidance: float, seed: int,
-) -> dict[str, float]:  # fmt: skip
+    editor: Editor,
+    images: Tensor,
+    tasks: Mapping[str, Task],
+    *,
+    steps: int,
+    guidance: float,
+    seed: int,
+) -> dict[str, float]:
     """Mean PSNR against the operator for each prompt of `tasks`."""
     scores: dict[str, float] = {}
     together = max(1, LARGEST_BATCH // len(images))
@@ -81,7 +87,7 @@ def edit_scores(
         prompts = [name for name in chunk for _ in images]
         sources = images.repeat(len(chunk), 1, 1, 1)
         made = sampled_edits(editor, sources, prompts, steps=steps, guidance=guidance, seed=seed)
-        for name, edits in zip(chunk, made.split(len(images)), strict=True):
+        for name, edits in zip(chunk, torch.split(made, len(images)), strict=True):
             scores[name] = float(psnr_each(edits, performed(tasks[name], images)).mean())
     return scores
 

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import (
@@ -45,9 +46,17 @@ class Size:
 
 
 TOY = Size(
-    autoencoder=16, encoder_blocks=(1, 1, 1, 1), decoder_blocks=(1, 1, 1, 1), unet=(16, 32), time=32,
-    text=32, text_layers=1, heads=2, groups=8, vocabulary=600,
-)  # fmt: skip
+    autoencoder=16,
+    encoder_blocks=(1, 1, 1, 1),
+    decoder_blocks=(1, 1, 1, 1),
+    unet=(16, 32),
+    time=32,
+    text=32,
+    text_layers=1,
+    heads=2,
+    groups=8,
+    vocabulary=600,
+)
 """A teacher that trains in seconds and learns next to nothing: for tests."""
 
 
@@ -169,7 +178,11 @@ def new_tokenizer(prompts: Sequence[str], size: Size, folder: Path) -> CLIPToken
 def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
     """Token ids (n, 24), padded and truncated exactly as the pipeline does it."""
     encoded = tokenizer(
-        list(prompts), padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
+        list(prompts),
+        padding="max_length",
+        max_length=MAX_TOKENS,
+        truncation=True,
+        return_tensors="pt",
     )
     ids: Tensor = encoded.input_ids
     return ids
@@ -206,11 +219,19 @@ def _read_as_float32(config: Path) -> None:
     config.write_text(json.dumps({**values, "dtype": "float32"}, indent=2, sort_keys=True) + "\n")
 
 
-def _half(module: nn.Module) -> nn.Module:
-    """A float16 copy: save_pretrained writes the dtype it finds."""
-    copy = type(module).from_config(module.config) if hasattr(module, "from_config") else type(module)(module.config)
+def _half(module: Any) -> Any:
+    """A float16 copy on the CPU: save_pretrained writes the dtype it finds."""
+    if hasattr(module, "from_config"):  # diffusers
+        copy = type(module).from_config(module.config)
+    else:  # transformers
+        copy = type(module)(module.config)
     copy.load_state_dict(module.state_dict())
-    return copy.to(torch.float16).to(memory_format=torch.contiguous_format).cpu().eval()
+    return copy.to(torch.float16).cpu().eval()
+
+
+def channels_last(module: Any) -> Any:
+    """`module` with its convolutions in the memory format that GPUs prefer, changed in place."""
+    return module.to(memory_format=torch.channels_last)
 
 
 def parameters_of(module: nn.Module) -> int:

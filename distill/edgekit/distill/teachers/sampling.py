@@ -23,7 +23,13 @@ class Editor:
 
 @torch.no_grad()
 def sampled_edits(
-    editor: Editor, images: Tensor, prompts: Sequence[str], *, steps: int, guidance: float, seed: int
+    editor: Editor,
+    images: Tensor,
+    prompts: Sequence[str],
+    *,
+    steps: int,
+    guidance: float,
+    seed: int,
 ) -> Tensor:
     """Edits of `images`, float (n, 3, h, w) in [0, 1], one prompt each, in [0, 1].
 

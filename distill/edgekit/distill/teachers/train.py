@@ -12,6 +12,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -42,6 +43,13 @@ from edgekit.distill.teachers.vocabulary import BASE_CONCEPTS, EDITS, NEW_CONCEP
 MEASURED_PAIRS = (("snow", "night"), ("autumn", "watercolor"), ("sunset", "oil"), ("fog", "sketch"))
 
 
+SAMPLING = MappingProxyType(
+    {"steps": 8, "guidance": 1.0, "image_guidance": 1.0, "sizes_px": [128, 256]}
+)
+"""How the card says that a teacher is to be used: one U-Net pass a step is enough, because what
+is asked for is a function of the photo (measured: guidance 1.5 is not closer to the operators)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSettings:
     """Everything that decides a teacher."""
@@ -53,9 +61,9 @@ class TrainSettings:
     work: Path
     """Where the state of an unfinished training is kept."""
     seed: int = 0
-    size: Size = Size()
-    autoencoder: AutoencoderSettings = AutoencoderSettings()
-    editor: EditorSettings = EditorSettings()
+    size: Size = field(default_factory=Size)
+    autoencoder: AutoencoderSettings = field(default_factory=AutoencoderSettings)
+    editor: EditorSettings = field(default_factory=EditorSettings)
     start: Path | None = None
     """A finished teacher whose weights are the starting point."""
     resolution: int = 256
@@ -108,31 +116,51 @@ def train(settings: TrainSettings) -> Trained:
     model, unet, text = _networks(settings, len(tokenizer), device)
     corpus = read_corpus(settings.photos)
     bank = train_bank(
-        corpus, size=settings.resolution, per_set=settings.crops_per_set, seed=settings.seed, device=device
+        corpus,
+        size=settings.resolution,
+        per_set=settings.crops_per_set,
+        seed=settings.seed,
+        device=device,
     )
     journal.write("photos", {name: len(squares) for name, squares in bank.sets.items()})
     done = fit_autoencoder(
-        model, bank, settings=settings.autoencoder, seed=settings.seed, folder=settings.work,
-        journal=journal, stop_at=stop_at,
-    )  # fmt: skip
+        model,
+        bank,
+        settings=settings.autoencoder,
+        seed=settings.seed,
+        folder=settings.work,
+        journal=journal,
+        stop_at=stop_at,
+    )
     rows = {prompt: row for row, prompt in reversed(list(enumerate(prompts)))}
     if done:
         if warm is not None:
             journal.write("compiler", {"exit": _ended(warm)})
         done = fit_editor(
-            unet, text, model, bank, prompts=rows, ids_PK=token_ids(tokenizer, prompts),
-            settings=settings.editor, seed=settings.seed, folder=settings.work, journal=journal,
+            unet,
+            text,
+            model,
+            bank,
+            prompts=rows,
+            ids_PK=token_ids(tokenizer, prompts),
+            settings=settings.editor,
+            seed=settings.seed,
+            folder=settings.work,
+            journal=journal,
             stop_at=stop_at,
-        )  # fmt: skip
+        )
     elif warm is not None:
         warm.kill()
     save_teacher(
-        settings.out, autoencoder=model, unet=unet, text_encoder=text,
+        settings.out,
+        autoencoder=model,
+        unet=unet,
+        text_encoder=text,
         tokenizer_folder=settings.work / "tokenizer",
-    )  # fmt: skip
+    )
     editor = Editor(model.eval(), unet.eval(), text.eval(), tokenizer)
     measured = _measured(editor, corpus, settings, device)
-    journal.write("measured", {k: v for k, v in measured["autoencoder_psnr_db"].items()})
+    journal.write("measured", measured["autoencoder_psnr_db"])
     spent = _added_seconds(settings.work, time.monotonic() - begun)
     write_card(settings.out, _facts(settings, bank, editor, measured, spent, done))
     return Trained(settings.out, done)
@@ -170,8 +198,11 @@ def _networks(
     model, unet = new_autoencoder(settings.size), new_unet(settings.size)
     text = new_text_encoder(settings.size, tokens)
     if settings.start is not None:
-        parts = ((AutoencoderTiny, "vae", model), (UNet2DConditionModel, "unet", unet),
-                 (CLIPTextModel, "text_encoder", text))  # fmt: skip
+        parts = (
+            (AutoencoderTiny, "vae", model),
+            (UNet2DConditionModel, "unet", unet),
+            (CLIPTextModel, "text_encoder", text),
+        )
         for kind, name, module in parts:
             module.load_state_dict(kind.from_pretrained(settings.start / name).float().state_dict())
     return model.to(device), unet.to(device), text.to(device)
@@ -193,7 +224,12 @@ def _measured(
     }
     means = {str(g): sum(s.values()) / len(s) for g, s in scores.items()}
     return {
-        "protocol": {"photos": len(images), "size": settings.resolution, "seed": settings.seed, "steps": 8},
+        "protocol": {
+            "photos": len(images),
+            "size": settings.resolution,
+            "seed": settings.seed,
+            "steps": 8,
+        },
         "autoencoder_psnr_db": measure.reconstruction(editor, bank),
         "autoencoder_on_edits_psnr_db": measure.edited_reconstruction(editor, images),
         "edits_psnr_db": scores[1.0],
@@ -209,9 +245,13 @@ def _added_seconds(work: Path, seconds: float) -> float:
 
 
 def _facts(
-    settings: TrainSettings, bank: Bank, editor: Editor, measured: dict[str, Any], spent: float,
+    settings: TrainSettings,
+    bank: Bank,
+    editor: Editor,
+    measured: dict[str, Any],
+    spent: float,
     finished: bool,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     listing = settings.photos / "corpus.json"
     parameters = {
         "autoencoder": parameters_of(editor.autoencoder),
@@ -225,12 +265,13 @@ def _facts(
         "licence": "Apache-2.0",
         "finished": finished,
         "parameters": {**parameters, "total": sum(parameters.values())},
+        "sampling": dict(SAMPLING),
         "edits": sorted(EDITS),
         "base_concepts": list(BASE_CONCEPTS),
         "new_concepts": list(NEW_CONCEPTS),
-        "data": json.loads(listing.read_text()) if listing.exists() else {
-            "sets": {name: len(squares) for name, squares in bank.sets.items()}
-        },
+        "data": json.loads(listing.read_text())
+        if listing.exists()
+        else {"sets": {name: len(squares) for name, squares in bank.sets.items()}},
         "seed": settings.seed,
         "settings": {
             "size": asdict(settings.size),
@@ -239,13 +280,14 @@ def _facts(
             "resolution": settings.resolution,
         },
         "training": {
-            "seconds": round(spent, 1), "device": gpu or platform.processor() or "cpu",
+            "seconds": round(spent, 1),
+            "device": gpu or platform.processor() or "cpu",
             "steps": _steps(settings.work),
         },
         "versions": {name: version(name) for name in ("torch", "diffusers", "transformers")},
         "metrics": measured,
         **settings.notes,
-    }  # fmt: skip
+    }
 
 
 def _steps(work: Path) -> dict[str, int]:

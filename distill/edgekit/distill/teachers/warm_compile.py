@@ -13,6 +13,7 @@ from edgekit.distill.teachers.networks import (
     LATENT_CHANNELS,
     MAX_TOKENS,
     Size,
+    channels_last,
     new_scheduler,
     new_text_encoder,
     new_unet,
@@ -23,7 +24,7 @@ def main(batch: int, side: int) -> None:
     """One training step at each of the two sizes, on noise."""
     device = torch.device("cuda")
     size, settings = Size(), EditorSettings(batch=batch)
-    unet = new_unet(size).to(device, memory_format=torch.channels_last).train()
+    unet = channels_last(new_unet(size).to(device)).train()
     text = new_text_encoder(size, size.vocabulary).to(device).train()
     velocity = compiled_velocity(unet, enabled=True)
     ids = torch.zeros(batch, MAX_TOKENS, dtype=torch.long, device=device)
@@ -33,7 +34,7 @@ def main(batch: int, side: int) -> None:
         latents = torch.zeros(batch, LATENT_CHANNELS, cells, cells, device=device)
         velocity_loss(
             velocity, text, ids, ids[0], latents, latents, alphas, settings, generator
-        ).backward()
+        ).backward()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Filters and colour arithmetic that the edits are composed of.
+"""Filters and color arithmetic that the edits are composed of.
 
 Every function takes and returns float images of shape (n, c, h, w) with values in [0, 1], runs on
 the CPU and on a GPU, and is deterministic. Lengths are given in pixels of a 256-pixel image and
@@ -20,13 +20,13 @@ def unit(image: Tensor) -> float:
 
 
 def luma(image: Tensor) -> Tensor:
-    """Brightness of a colour image, one channel."""
+    """Brightness of a color image, one channel."""
     weights = torch.tensor(LUMA, dtype=image.dtype, device=image.device).view(1, 3, 1, 1)
     return (image * weights).sum(1, keepdim=True)
 
 
 def color(red: float, green: float, blue: float, like: Tensor) -> Tensor:
-    """One colour that broadcasts against the batch `like`."""
+    """One color that broadcasts against the batch `like`."""
     return torch.tensor((red, green, blue), dtype=like.dtype, device=like.device).view(1, 3, 1, 1)
 
 
@@ -52,7 +52,7 @@ def overlay(base: Tensor, layer: Tensor) -> Tensor:
 
 
 def saturated(image: Tensor, amount: float) -> Tensor:
-    """Colours moved away from gray: 0 is gray, 1 changes nothing."""
+    """Colors moved away from gray: 0 is gray, 1 changes nothing."""
     gray = luma(image)
     return (gray + (image - gray) * amount).clamp(0, 1)
 
@@ -63,7 +63,7 @@ def contrasted(image: Tensor, amount: float, pivot: float = 0.5) -> Tensor:
 
 
 def graded(tone: Tensor, stops: Sequence[tuple[float, float, float]]) -> Tensor:
-    """Map one channel to colours on a ramp of equally spaced `stops`, linear between them."""
+    """Map one channel to colors on a ramp of equally spaced `stops`, linear between them."""
     table = torch.tensor(stops, dtype=tone.dtype, device=tone.device)
     position = tone[:, 0].clamp(0, 1) * (len(stops) - 1)
     low = position.floor().long().clamp(0, len(stops) - 2)
@@ -119,7 +119,7 @@ def smoothed(image: Tensor, radius: float = 4, noise: float = 0.06) -> Tensor:
 
 
 def kuwahara(image: Tensor, radius: float = 4, sharpness: float = 8) -> Tensor:
-    """Flat brush-like patches: each pixel takes the mean of its calmest neighbouring window.
+    """Flat brush-like patches: each pixel takes the mean of its calmest neighboring window.
 
     Eight windows lie around the pixel; they are weighted by variance ** -sharpness, which is smooth
     where the classical filter would jump.
@@ -200,9 +200,11 @@ def blueness(image: Tensor) -> Tensor:
 
 
 def cells(image: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean colour of each `size` x `size` cell, and the place (0..1 across, down) within the cell."""
+    """Mean color of each `size` x `size` cell, and the place in it, 0 to 1 across and down."""
     height, width = image.shape[-2:]
-    mean = F.interpolate(F.avg_pool2d(image, size, ceil_mode=True), scale_factor=size, mode="nearest")
+    mean = F.interpolate(
+        F.avg_pool2d(image, size, ceil_mode=True), scale_factor=size, mode="nearest"
+    )
     across = (torch.arange(width, device=image.device, dtype=image.dtype) % size + 0.5) / size
     down = (torch.arange(height, device=image.device, dtype=image.dtype) % size + 0.5) / size
     return mean[..., :height, :width], across.view(1, 1, 1, -1), down.view(1, 1, -1, 1)

@@ -98,7 +98,13 @@ def neon(image: Tensor, strength: float) -> Tensor:
     gray = smoothed(luma(image), 3, 0.05)
     tube = smoothstep(0.05, 0.34, edges(blurred(gray, 0.9)))
     place = blurred(gray, 5)
-    stops = [(0.45, 0.20, 1.0), (1.0, 0.12, 0.72), (1.0, 0.25, 0.45), (0.15, 0.75, 1.0), (0.2, 1, 0.9)]
+    stops = [
+        (0.45, 0.20, 1.0),
+        (1.0, 0.12, 0.72),
+        (1.0, 0.25, 0.45),
+        (0.15, 0.75, 1.0),
+        (0.2, 1, 0.9),
+    ]
     tint = graded(contrasted(place, 1.5, 0.45), stops)
     glow = blurred(tube * tint, 5) * grown(strength, 1.3, 2.0) + blurred(tube * tint, 1.2) * 0.6
     core = tube**2 * mix(tint, torch.ones_like(tint), 0.55)
@@ -120,7 +126,7 @@ def emboss(image: Tensor, strength: float) -> Tensor:
 
 
 def comic(image: Tensor, strength: float) -> Tensor:
-    """Flat bold colours, black contours and dotted shadows, as printed in a comic book."""
+    """Flat bold colors, black contours and dotted shadows, as printed in a comic book."""
     flat = smoothed(kuwahara(image, 2.5), 3, 0.08)
     gray = luma(flat)
     step = grown(strength, 5, 4)

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from edgekit.distill.teachers.operators.basics import (
-    blurred,
     blueness,
+    blurred,
     color,
     contrasted,
     graded,
@@ -52,7 +52,13 @@ def sunset(image: Tensor, strength: float) -> Tensor:
     """A low red sun: burning sky, violet shadows, warm rims."""
     gray = luma(image)
     height = height_in_frame(image)
-    stops = [(0.09, 0.04, 0.16), (0.42, 0.13, 0.25), (0.90, 0.40, 0.20), (1.0, 0.72, 0.34), (1, 0.93, 0.70)]
+    stops = [
+        (0.09, 0.04, 0.16),
+        (0.42, 0.13, 0.25),
+        (0.90, 0.40, 0.20),
+        (1.0, 0.72, 0.34),
+        (1, 0.93, 0.70),
+    ]
     fire = graded(gray, stops)
     toned = mix(image * color(1.0, 0.70, 0.56, image), fire, grown(strength, 0.56, 0.78))
     bright = smoothstep(0.45, 0.9, blurred(gray, 5))
@@ -63,7 +69,7 @@ def sunset(image: Tensor, strength: float) -> Tensor:
 
 
 def golden_hour(image: Tensor, strength: float) -> Tensor:
-    """Soft honey-coloured light with a gentle haze."""
+    """Soft honey-colored light with a gentle haze."""
     gray = luma(image)
     warm = image * color(1.12, 0.96, 0.66, image)
     warm = mix(warm, overlay(warm, color(0.86, 0.62, 0.32, image).expand_as(image)), 0.42)
@@ -87,7 +93,13 @@ def cyberpunk(image: Tensor, strength: float) -> Tensor:
     """A neon-lit city night: teal shadows, magenta lights, glowing highlights."""
     gray = luma(image)
     local = contrasted((gray + 0.6 * (gray - blurred(gray, 10))).clamp(0, 1), 1.25, 0.42)
-    stops = [(0.02, 0.01, 0.09), (0.05, 0.16, 0.36), (0.48, 0.10, 0.62), (1.0, 0.28, 0.66), (0.75, 0.98, 1.0)]
+    stops = [
+        (0.02, 0.01, 0.09),
+        (0.05, 0.16, 0.36),
+        (0.48, 0.10, 0.62),
+        (1.0, 0.28, 0.66),
+        (0.75, 0.98, 1.0),
+    ]
     split = graded(local, stops)
     toned = mix(saturated(image, 1.3) * color(0.72, 0.50, 1.0, image), split, 0.72)
     lights = smoothstep(0.52, 0.92, local)

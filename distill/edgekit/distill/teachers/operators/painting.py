@@ -40,7 +40,7 @@ def watercolor(image: Tensor, strength: float) -> Tensor:
 
 
 def oil(image: Tensor, strength: float) -> Tensor:
-    """Thick strokes with rich colour and light catching on the relief of the paint."""
+    """Thick strokes with rich color and light catching on the relief of the paint."""
     stroke = kuwahara(image, grown(strength, 2.6, 5))
     stroke = kuwahara(stroke, 1.8)
     gray = luma(stroke)
@@ -65,7 +65,7 @@ def cartoon(image: Tensor, strength: float) -> Tensor:
 
 
 def pastel(image: Tensor, strength: float) -> Tensor:
-    """Chalky, milky colours as in a soft pastel drawing."""
+    """Chalky, milky colors as in a soft pastel drawing."""
     soft = smoothed(kuwahara(image, 2.5), 4, 0.08)
     gray = luma(soft)
     milk = 0.50 + 0.46 * (1 - (1 - gray) ** 1.25)
@@ -83,7 +83,7 @@ def _mark(image: Tensor) -> Tensor:
 
 
 def stained_glass(image: Tensor, strength: float) -> Tensor:
-    """Panes of glowing colour held by dark lead."""
+    """Panes of glowing color held by dark lead."""
     flat = kuwahara(kuwahara(image, 3.5), 4.5, 10)
     gray = luma(flat)
     step = 5.0
@@ -105,5 +105,11 @@ def gold(image: Tensor, strength: float) -> Tensor:
     across, down = slopes(blurred(gray, 1.2))
     shine = torch.tanh((across + down) * grown(strength, 6.0, 9.0)) * 0.28
     tone = (shape + shine).clamp(0, 1)
-    stops = [(0.09, 0.04, 0.01), (0.42, 0.22, 0.04), (0.80, 0.54, 0.12), (0.98, 0.82, 0.38), (1, 0.98, 0.84)]
+    stops = [
+        (0.09, 0.04, 0.01),
+        (0.42, 0.22, 0.04),
+        (0.80, 0.54, 0.12),
+        (0.98, 0.82, 0.38),
+        (1, 0.98, 0.84),
+    ]
     return covered(image, graded(tone, stops), strength)

@@ -1,6 +1,5 @@
-"""Edits of colour: sepia, vintage film, infrared, thermal, pop art, underwater, X-ray."""
+"""Edits of color: sepia, vintage film, infrared, thermal, pop art, underwater, X-ray."""
 
-import torch
 from torch import Tensor
 
 from edgekit.distill.teachers.operators.basics import (
@@ -31,7 +30,9 @@ def sepia(image: Tensor, strength: float) -> Tensor:
     tone = contrasted((gray + 0.3 * (gray - blurred(gray, 12))).clamp(0, 1), 1.05)
     stops = [(0.12, 0.07, 0.03), (0.46, 0.32, 0.19), (0.78, 0.64, 0.44), (0.98, 0.92, 0.78)]
     print_ = graded(tone, stops) * (1 - 0.30 * smoothstep(0.35, 1.0, off_center(image)))
-    return covered(image, mix(print_, print_ * color(1.0, 0.92, 0.80, image), grown(strength, 0, 1)), strength)
+    return covered(
+        image, mix(print_, print_ * color(1.0, 0.92, 0.80, image), grown(strength, 0, 1)), strength
+    )
 
 
 def vintage(image: Tensor, strength: float) -> Tensor:
@@ -85,7 +86,13 @@ def pop_art(image: Tensor, strength: float) -> Tensor:
     gray = smoothed(luma(image), 4, 0.10)
     base = blurred(gray, 30)
     level = (gray - 0.55 * (base - 0.5)).clamp(0, 1)
-    bands = [(0.16, 0.04, 0.36), (0.93, 0.10, 0.48), (1.0, 0.46, 0.12), (1.0, 0.86, 0.10), (0.62, 0.95, 0.90)]
+    bands = [
+        (0.16, 0.04, 0.36),
+        (0.93, 0.10, 0.48),
+        (1.0, 0.46, 0.12),
+        (1.0, 0.86, 0.10),
+        (0.62, 0.95, 0.90),
+    ]
     scaled = contrasted(level, grown(strength, 1.9, 2.2), 0.5) * (len(bands) - 1)
     stair = (scaled.floor() + smoothstep(0.42, 0.58, scaled - scaled.floor())) / (len(bands) - 1)
     inked = graded(stair, bands)

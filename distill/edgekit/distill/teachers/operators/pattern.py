@@ -25,7 +25,7 @@ from edgekit.distill.teachers.operators.strength import covered, grown
 
 
 def mosaic(image: Tensor, strength: float) -> Tensor:
-    """Small glazed tiles with bevelled rims and dark grout."""
+    """Small glazed tiles with beveled rims and dark grout."""
     bright = contrasted(saturated(image, grown(strength, 1.45, 1.9)), 1.1)
     tile, across, down = cells(bright, 8)
     edge = torch.minimum(torch.minimum(across, 1 - across), torch.minimum(down, 1 - down))
@@ -48,7 +48,7 @@ def halftone(image: Tensor, strength: float) -> Tensor:
 
 
 def pixel_art(image: Tensor, strength: float) -> Tensor:
-    """Square pixels in few bright colours, as on an old console."""
+    """Square pixels in few bright colors, as on an old console."""
     flat = saturated(smoothed(image, 2, 0.08), 1.4)
     block, _, _ = cells(flat, 8 if strength > 0.9 else 4)
     levels = 5

@@ -41,11 +41,13 @@ def snow(image: Tensor, strength: float) -> Tensor:
     white = (0.83 + 1.15 * detail).clamp(0.25, 1) * color(0.95, 0.98, 1.02, image)
     cold = saturated(image, 0.45) * color(0.90, 0.98, 1.10, image) * 0.94 + 0.05
     mist = 0.10 + 0.16 * smoothstep(0.3, 0.9, height_in_frame(image))
-    return covered(image, mix(mix(cold, white, cover), color(0.90, 0.93, 0.97, image), mist), strength)
+    return covered(
+        image, mix(mix(cold, white, cover), color(0.90, 0.93, 0.97, image), mist), strength
+    )
 
 
 def fog(image: Tensor, strength: float) -> Tensor:
-    """A pale veil that thickens with distance: up the frame, and where the photo is hazy already."""
+    """A pale veil that thickens with distance: up the frame, and where the photo is hazy."""
     haze = blurred(-boxed(-image.amin(1, keepdim=True), 3), 5)
     far = 0.40 * smoothstep(0.05, 0.85, height_in_frame(image)) + 0.75 * haze
     density = grown(strength, 1.55, 2.4)
@@ -65,11 +67,15 @@ def rain(image: Tensor, strength: float) -> Tensor:
     streak = (streak - blurred(streak, 4)).clamp(0, 1) * grown(strength, 5, 8)
     wet = saturated(image, 0.55) ** 1.25 * color(0.66, 0.76, 0.88, image)
     ground = 1 - smoothstep(0.15, 0.60, height_in_frame(image))
-    mirror = blurred(F.avg_pool2d(F.pad(wet, (0, 0, pad, pad), "reflect"), (pixels, 1), stride=1), 1)
+    mirror = blurred(
+        F.avg_pool2d(F.pad(wet, (0, 0, pad, pad), "reflect"), (pixels, 1), stride=1), 1
+    )
     wet = mix(wet, contrasted(mirror, 1.25, 0.35) * 1.15, 0.60 * ground)
     veil = 0.14 + 0.22 * smoothstep(0.3, 1.0, height_in_frame(image))
     grey = mix(wet, color(0.56, 0.61, 0.66, image), veil)
-    return covered(image, screen(grey, streak.clamp(0, 0.6) * color(0.8, 0.88, 0.95, image)), strength)
+    return covered(
+        image, screen(grey, streak.clamp(0, 0.6) * color(0.8, 0.88, 0.95, image)), strength
+    )
 
 
 def frost(image: Tensor, strength: float) -> Tensor:
@@ -89,7 +95,13 @@ def autumn(image: Tensor, strength: float) -> Tensor:
     """Foliage in orange and red under a warm sun."""
     gray = luma(image)
     leaves = greenness(blurred(image, 0.8))
-    stops = [(0.16, 0.03, 0.01), (0.56, 0.13, 0.03), (0.90, 0.40, 0.06), (1.0, 0.70, 0.20), (1, 0.93, 0.66)]
+    stops = [
+        (0.16, 0.03, 0.01),
+        (0.56, 0.13, 0.03),
+        (0.90, 0.40, 0.06),
+        (1.0, 0.70, 0.20),
+        (1, 0.93, 0.66),
+    ]
     turned = graded((gray * 1.12).clamp(0, 1), stops)
     warm = image * color(1.07, 0.97, 0.84, image)
     warm = mix(warm, warm * color(1.06, 0.93, 0.76, image), 1 - blueness(image))
@@ -101,7 +113,13 @@ def blossom(image: Tensor, strength: float) -> Tensor:
     """Spring: foliage turned to pink blossom in a light, milky air."""
     gray = luma(image)
     leaves = greenness(blurred(image, 0.8))
-    stops = [(0.24, 0.07, 0.13), (0.66, 0.30, 0.44), (0.95, 0.60, 0.72), (1.0, 0.82, 0.88), (1, 0.97, 0.98)]
+    stops = [
+        (0.24, 0.07, 0.13),
+        (0.66, 0.30, 0.44),
+        (0.95, 0.60, 0.72),
+        (1.0, 0.82, 0.88),
+        (1, 0.97, 0.98),
+    ]
     flower = graded((gray * 1.20 + 0.06).clamp(0, 1), stops)
     air = (image * 0.92 + 0.08) * color(1.04, 0.985, 1.01, image)
     share = leaves * grown(strength, 0.90, 1.0)
