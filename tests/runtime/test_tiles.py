@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit.runtime.pipeline import tile_editor
+from edgekit.runtime.sessions import open_session
 from edgekit.runtime.sessions.fake import fake_image_session
 from edgekit.runtime.tiles import axis, edit_tiled
 
@@ -127,3 +128,44 @@ def test_memory_grows_by_the_result_and_one_band_only():
 def test_an_axis_shorter_than_a_tile_is_refused(arguments):
     with pytest.raises(ValueError, match="length >= side"):
         axis(*arguments)
+
+
+def toned_by_its_own_mean(file, size: int):
+    """A real ONNX model whose every pixel depends on the whole tile: x + 2.5 * mean(x)."""
+    from onnx import TensorProto, helper, save
+
+    shape = [1, 3, size, size]
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalAveragePool", ["image"], ["mean"]),
+            helper.make_node("Mul", ["mean", "strength"], ["tone"]),
+            helper.make_node("Add", ["image", "tone"], ["image_out"]),
+        ],
+        "toned",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("image_out", TensorProto.FLOAT, shape)],
+        [helper.make_tensor("strength", TensorProto.FLOAT, [1], [2.5])],
+    )
+    save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+        str(file),
+    )
+    return open_session(file)
+
+
+def largest_step(photo: np.ndarray) -> int:
+    levels = photo.astype(int)
+    return max(np.abs(np.diff(levels, axis=0)).max(), np.abs(np.diff(levels, axis=1)).max())
+
+
+def test_a_real_model_that_sees_its_whole_tile_leaves_no_seam(tmp_path):
+    session = toned_by_its_own_mean(tmp_path / "toned.onnx", 64)
+    edit = tile_editor(session, session.inputs[0], session.outputs[0])
+    photo = np.full((64, 316, 3), 110, np.uint8)
+    photo[:, :20] = 250  # only the first tile sees it, and becomes brighter as a whole
+
+    blended = edit_tiled(photo, edit, tile=(64, 64))
+    joined = edit_tiled(photo, edit, tile=(64, 64), overlap=0.001, margin=0.0)
+
+    assert largest_step(joined[:, 30:]) > 50  # tiles side by side
+    assert largest_step(blended[:, 30:]) < 25  # half of the step's height, over eight pixels

@@ -136,6 +136,7 @@ def _sd15_call(image: Batch) -> Callable[[], object]:
     with quiet():
         pipeline = instruct_pix2pix_of_sd15_size()
     pixels = torch.nn.functional.interpolate(torch.from_numpy(image), size=(SD15_PX, SD15_PX))
+    pixels = (pixels + 1) / 2  # the pipeline takes [0, 1]
     words = torch.randint(0, 49408, (2, 77), generator=torch.Generator().manual_seed(0))
 
     def call() -> object:

@@ -63,6 +63,7 @@ def table(checks: tuple[Check, ...]) -> str:
         for row in rows
     ]
     for number, check in enumerate(checks, start=1):
-        if check.reason:
+        if check.status == "failed":
             lines[number] += f"\n    {check.reason}"
-    return "\n".join(lines)
+    notes = {check.reason: None for check in checks if check.status == "not executable here"}
+    return "\n".join([*lines, *(f"not executable here: {reason}" for reason in notes)])

@@ -142,7 +142,7 @@ def check_file(
     if file_sha256(path) != entry.sha256:
         return row("failed", "the file was changed after export: other sha256")
     if open_file is open_session and (problem := obstacle(path)):
-        return row("not executable here", f"{problem.what}; {problem.hint}")
+        return row("not executable here", f"{problem.what} ({problem.hint})")
     try:
         session = open_file(path)
         if wrong := differing_ports(session, entry):

@@ -135,7 +135,7 @@ def nice_ticks(low: float, high: float, *, count: int = 4) -> list[float]:
     """Return about `count` round numbers from at or below `low` to at or above `high`.
 
     >>> nice_ticks(0.13, 0.92)
-    [0.0, 0.5, 1.0]
+    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     """
     span = (high - low) or abs(high) or 1.0
     rough = span / count

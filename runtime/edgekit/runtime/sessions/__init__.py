@@ -67,8 +67,8 @@ def obstacle(path: Path) -> EdgekitError | None:
     backend = backend_of(path)
     if backend.only_on is not None and sys.platform != backend.only_on:
         return TargetUnsupported(
-            f"{path.name}: a Core ML package is executed by Apple's own framework, on macOS only",
-            hint="run `edgekit verify` on a Mac, or use the .aimodel file of the same bundle here",
+            f"{path.suffix} files are executed by Apple's own framework, on macOS only",
+            hint="run the same command on a Mac, or use another file of the bundle here",
         )
     if find_spec(backend.needs) is None:
         return DependencyMissing(backend.package, extra=backend.extra)
