@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from edgekit.core.manifest import BundleManifest
     from edgekit.core.tensors import Batch
 
-SD15_PX = 256
 SD15_STEPS = 20
 SD15_GUIDANCE = 7.5
 SD15_IMAGE_GUIDANCE = 1.5
-"""Size, steps and guidance of InstructPix2Pix as its authors use it, but at a quarter of its
-512 x 512 pixels: the size of the student's picture."""
+"""Guidance of InstructPix2Pix as its authors use it and a usual number of steps; the picture has
+the student's size, which is less than the 512 px that the model is made for."""
 TEACHER_CALLS = 5
 PIX2PIX_CALLS = 10
 
@@ -121,7 +120,7 @@ def _sd15(image: Batch) -> Candidate:
             "steps": SD15_STEPS,
             "guidance": SD15_GUIDANCE,
             "image_guidance": SD15_IMAGE_GUIDANCE,
-            "size_px": SD15_PX,
+            "size_px": image.shape[-1],
         },
     }
     return Candidate("sd15", lambda: _sd15_call(image), once=True, facts=facts)
@@ -135,8 +134,7 @@ def _sd15_call(image: Batch) -> Callable[[], object]:
 
     with quiet():
         pipeline = instruct_pix2pix_of_sd15_size()
-    pixels = torch.nn.functional.interpolate(torch.from_numpy(image), size=(SD15_PX, SD15_PX))
-    pixels = (pixels + 1) / 2  # the pipeline takes [0, 1]
+    pixels = (torch.from_numpy(image) + 1) / 2  # the pipeline takes [0, 1]
     words = torch.randint(0, 49408, (2, 77), generator=torch.Generator().manual_seed(0))
 
     def call() -> object:
