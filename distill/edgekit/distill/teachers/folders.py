@@ -278,9 +278,23 @@ def _digest(folder: Path, weights: Sequence[Path]) -> str:
 
 
 def card_sampling(card: dict[str, Any]) -> dict[str, Any]:
-    """Return what a card recommends: steps, guidance, image_guidance, sizes_px."""
-    found = card.get("sampling", {})
-    return found if isinstance(found, dict) else {}
+    """Return what a card recommends: steps, guidance, image_guidance, sizes_px.
+
+    They stand under ``sampling``; a card of `edgekit teacher train` that lacks it tells by what it
+    measured: the steps of its protocol, the guidance with the best mean, the two trained sizes.
+    """
+    with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+        if "sampling" in card:
+            return dict(card["sampling"])
+        measured, side = card["metrics"], int(card["settings"]["resolution"])
+        means = measured["mean_psnr_db_by_guidance"]
+        return {
+            "steps": int(measured["protocol"]["steps"]),
+            "guidance": float(max(means, key=means.__getitem__)),
+            "image_guidance": 1.0,
+            "sizes_px": [side // 2, side],
+        }
+    return {}
 
 
 @contextlib.contextmanager
