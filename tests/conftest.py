@@ -132,7 +132,7 @@ def write_bundle(
             "schema_version": 1,
             "recipe_sha256": sha,
             "name": "toy",
-            "prompt": "make it negative",
+            "prompt": "make it night",
             "edgekit": "0+test",
             "student": {
                 "sha256": sha,

@@ -87,3 +87,29 @@ def test_measuring_a_bundle_without_baselines_loads_no_torch(toy_bundle):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
+
+
+def test_the_large_baseline_has_the_size_of_instruct_pix2pix_on_stable_diffusion():
+    pytest.importorskip("diffusers")
+    from edgekit.cli.baselines import parts_of_sd15_size
+
+    sizes = {
+        name: round(sum(p.numel() for p in part.parameters()) / 1e6)
+        for name, part in parts_of_sd15_size().items()
+    }
+
+    assert sizes == {"unet": 860, "vae": 84, "text_encoder": 123}
+
+
+def test_the_bundled_teacher_is_measured_at_its_own_sampling(toy_bundle, tmp_path):
+    pytest.importorskip("diffusers")
+    file = tmp_path / "b.json"
+    words = ["--calls", "2", "--warmup", "0", "--target", "onnx", "--out", str(file), "-q"]
+
+    code = run(["bench", str(toy_bundle), *words, "--baseline", "teacher"])
+
+    row = json.loads(file.read_text())["rows"][-1]
+    assert code == 0
+    assert row["name"] == "teacher"
+    assert row["sampling"]["steps"] >= 1
+    assert len(row["wall_ms"]) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,19 +154,39 @@ def _sd15_call(image: Batch) -> Callable[[], object]:
 
 
 def instruct_pix2pix_of_sd15_size() -> Any:
-    """Return a StableDiffusionInstructPix2PixPipeline with random float32 weights.
-
-    UNet of Stable Diffusion 1.5 with 8 input channels, its autoencoder, and CLIP-L's text encoder:
-    1.07 billion parameters. The weights are small normal numbers, so that nothing overflows.
-    """
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    """Return a StableDiffusionInstructPix2PixPipeline with small random float32 weights."""
     import torch
-    from diffusers import (
-        AutoencoderKL,
-        PNDMScheduler,
-        StableDiffusionInstructPix2PixPipeline,
-        UNet2DConditionModel,
+    from diffusers import PNDMScheduler, StableDiffusionInstructPix2PixPipeline
+
+    parts = parts_of_sd15_size()
+    generator = torch.Generator().manual_seed(0)
+    for part in parts.values():
+        _filled(part, generator)
+    pipeline = StableDiffusionInstructPix2PixPipeline(
+        **parts,
+        tokenizer=None,
+        scheduler=PNDMScheduler(
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            skip_prk_steps=True,
+            steps_offset=1,
+        ),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
     )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def parts_of_sd15_size() -> dict[str, torch.nn.Module]:
+    """Return UNet (8 input channels), autoencoder and CLIP-L text encoder, without memory yet.
+
+    1.07 billion parameters together, as in InstructPix2Pix on Stable Diffusion 1.5.
+    """
+    import torch
+    from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
     with torch.device("meta"):
@@ -186,7 +205,7 @@ def instruct_pix2pix_of_sd15_size() -> Any:
             latent_channels=4,
             sample_size=512,
         )
-        text = CLIPTextModel(
+        text_encoder = CLIPTextModel(
             CLIPTextConfig(
                 hidden_size=768,
                 intermediate_size=3072,
@@ -195,27 +214,7 @@ def instruct_pix2pix_of_sd15_size() -> Any:
                 projection_dim=768,
             )
         )
-    generator = torch.Generator().manual_seed(0)
-    for part in (unet, autoencoder, text):
-        _filled(part, generator)
-    pipeline = StableDiffusionInstructPix2PixPipeline(
-        vae=autoencoder,
-        text_encoder=text,
-        tokenizer=None,
-        unet=unet,
-        scheduler=PNDMScheduler(
-            beta_start=0.00085,
-            beta_end=0.012,
-            beta_schedule="scaled_linear",
-            skip_prk_steps=True,
-            steps_offset=1,
-        ),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+    return {"unet": unet, "vae": autoencoder, "text_encoder": text_encoder}
 
 
 def _filled(part: torch.nn.Module, generator: torch.Generator) -> None:
