@@ -28,6 +28,7 @@ def distill(
     teacher: str | None = typer.Option(
         None, help="bundled (default), a diffusers folder, or a hub id."
     ),
+    teacher_steps: int | None = typer.Option(None, help="Sampling steps of the teacher."),
     profile: str | None = typer.Option(
         None, help="cpu (default: 128 px, about 3 minutes on two cores) or gpu (256 px)."
     ),
@@ -61,6 +62,7 @@ def distill(
 
     given = {
         "teacher": teacher,
+        "teacher_steps": teacher_steps,
         "student": student,
         "init": init,
         "arch": arch,

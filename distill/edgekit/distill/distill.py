@@ -41,12 +41,15 @@ from edgekit.distill.students.cost import count_parameters
 from edgekit.distill.students.gan import Generator, Shape, fresh_generator, specialized
 from edgekit.distill.students.resnet9 import fresh_resnet9
 from edgekit.distill.students.text_context import text_context
-from edgekit.distill.teachers.folders import check_concept, describe_teacher
+from edgekit.distill.teachers.folders import card_sampling, check_concept, describe_teacher
 from edgekit.distill.teachers.loader import load_teacher
 
 LEAST_HELDOUT = 12
 """Held-out pairs to ask for: some may be rejected, and 8 are wanted."""
 LEAST_TRAINING = 4
+BUNDLED_STEPS = 4
+"""Sampling steps of the bundled teacher: its pictures at 4 and at 8 are hard to tell apart. It
+works at its largest size also for a small student: at half of it, drawings lose their lines."""
 FORMAT = 1
 """Raised when the same recipe would give another student than before."""
 
@@ -152,7 +155,14 @@ def _made_pairs(plan: _Plan, folder: Path, report: Report) -> PairSet:
         seed=recipe.seed,
         heldout=min(0.5, max(0.1, LEAST_HELDOUT / recipe.pairs)),
     )
-    return make_pairs(settings, load_teacher(recipe.teacher), folder, report=report)
+    info = describe_teacher(recipe.teacher)
+    sizes = [int(size) for size in card_sampling(info.card).get("sizes_px", [])]
+    teacher = load_teacher(
+        recipe.teacher,
+        steps=recipe.teacher_steps or (BUNDLED_STEPS if info.concepts else None),
+        work_px=max(sizes) if sizes and recipe.size_px < max(sizes) else None,
+    )
+    return make_pairs(settings, teacher, folder, report=report)
 
 
 def _trained(plan: _Plan, pairs: PairSet, out: Path, report: Report) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Train the base: one generator for many concepts of the bundled teacher, told apart by text.
 
-Run on a GPU, it samples its pairs from the teacher itself, at 256 and at 128 pixels, trains for a
-given number of seconds, measures every concept on held-out photos, and writes weights and card:
+Run on a GPU, it samples its pairs from the teacher itself, at 256 pixels, trains on them at that
+size and reduced to 128 for a given number of seconds, measures every concept on held-out photos,
+and writes weights and card:
 
     python -m edgekit.distill.fit_base --photos corpus --out assets/edgekit/assets/base
 """
@@ -12,10 +13,12 @@ import argparse
 import copy
 import json
 import math
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgekit.core.store import file_sha256, prepared_folder, write_bytes, write_json
+from edgekit.core.tensors import Photo, Photos
 from edgekit.distill.base import CARD, WEIGHTS
 from edgekit.distill.losses.adversarial import discriminator_loss, generator_loss
 from edgekit.distill.metrics import as_photos, as_tensor, perceptual_distance, quality
@@ -55,11 +59,12 @@ class BaseSettings:
     """What decides the base, besides the teacher and the photos."""
 
     concepts: tuple[str, ...] = BASE_CONCEPTS
-    seconds: float = 330.0
+    seconds: float = 280.0
     """Training time; sampling and measuring come on top."""
     sizes_px: tuple[int, ...] = (256, 128)
-    pairs: tuple[int, ...] = (1536, 1024)
-    """Pairs a concept, for each size."""
+    """Sizes trained on, in turn; the teacher works at the first, the others are reduced from it."""
+    pairs: int = 2048
+    """Pairs a concept."""
     batches: tuple[int, ...] = (48, 128)
     crops: int = 2500
     """Crops of each set of photos from which sources are drawn."""
@@ -67,11 +72,13 @@ class BaseSettings:
     """Held-out photos of each set on which every concept is measured."""
     width: int = 64
     discriminator_width: int = 48
-    lr: float = 1e-3
+    lr: float = 1.5e-3
     l1: float = 1.0
     perceptual: float = 1.0
     adversarial: float = 0.01
     teacher_steps: int | None = None
+    """Sampling steps and guidance; None takes what the teacher's card recommends."""
+    teacher_guidance: float | None = None
     teacher_batch: int = 128
     seed: int = 0
     compile: bool = True
@@ -115,28 +122,22 @@ def fit_base(
     editor = Editor(parts.vae.eval(), parts.unet.eval(), parts.text_encoder.eval(), parts.tokenizer)
     how = {
         "steps": settings.teacher_steps or int(loaded.sampling.get("steps", 8)),
-        "guidance": float(loaded.sampling.get("guidance", 1.0)),
+        "guidance": settings.teacher_guidance
+        if settings.teacher_guidance is not None
+        else float(loaded.sampling.get("guidance", 1.0)),
     }
     log("teacher", identity=info.identity, **how)
     corpus = read_corpus(photos)
-    banks = [
-        train_bank(
-            corpus, size=size, per_set=settings.crops, seed=settings.seed + size, device=place
-        )
-        for size in settings.sizes_px
-    ]
+    size = settings.sizes_px[0]
+    bank = train_bank(corpus, size=size, per_set=settings.crops, seed=settings.seed, device=place)
     sample = _sampler(editor, settings, how)
-    pairs = []
-    for bank, count in zip(banks, settings.pairs, strict=True):
-        pairs.append(_sampled_pairs(bank, count, settings, sample))
-        log("pairs", size=bank.size, concepts=len(settings.concepts), each=count)
+    pairs = _at_all_sizes(_sampled_pairs(bank, settings, sample), settings)
+    log("pairs", size=size, concepts=len(settings.concepts), each=settings.pairs)
     if warm is not None:
         log("compiler", exit=_ended(warm))
     generator, steps = _trained(settings, pairs, contexts, place, out, log)
-    held = [
-        _heldout(test_bank(corpus, size=size, device=place), settings, sample)
-        for size in settings.sizes_px
-    ]
+    photos_held = test_bank(corpus, size=size, device=place)
+    held = _at_all_sizes(_heldout(photos_held, settings, sample), settings)
     log("held-out pairs", photos=len(held[0].sources[0]))
     card = _card(settings, generator, contexts, held, out, log)
     card |= {
@@ -147,7 +148,7 @@ def fit_base(
         "training_s": round(settings.seconds, 1),
         "total_s": round(time.monotonic() - started, 1),
         "host": torch.cuda.get_device_name(0) if place.type == "cuda" else "cpu",
-        "data": _data_facts(photos, banks),
+        "data": _data_facts(photos, bank),
     }
     write_json(out / CARD, card)
     log("done", sha256=card["sha256"][:12])
@@ -203,12 +204,12 @@ def _sampler(editor: Editor, settings: BaseSettings, how: Mapping[str, Any]) -> 
     return sample
 
 
-def _sampled_pairs(bank: Bank, count: int, settings: BaseSettings, sample: Sample) -> _Pairs:
+def _sampled_pairs(bank: Bank, settings: BaseSettings, sample: Sample) -> _Pairs:
     device = next(iter(bank.sets.values())).device
     sources, edits = [], []
     for number, concept in enumerate(settings.concepts):
         seed = settings.seed * 1_000_003 + number * 10_007 + bank.size
-        images = sampled(bank, count, torch.Generator(device).manual_seed(seed))
+        images = sampled(bank, settings.pairs, torch.Generator(device).manual_seed(seed))
         images = (images * 255).round() / 255  # the teacher edits the very bytes that are kept
         edits.append(_bytes(sample(images, concept, seed)))
         sources.append(_bytes(images))
@@ -224,6 +225,24 @@ def _heldout(bank: Bank, settings: BaseSettings, sample: Sample) -> _Pairs:
         for number, concept in enumerate(settings.concepts)
     ]
     return _Pairs(torch.stack([_bytes(images)] * len(edits)), torch.stack(edits))
+
+
+def _at_all_sizes(pairs: _Pairs, settings: BaseSettings) -> list[_Pairs]:
+    """Return the pairs at every size of the settings, the first one's as they are."""
+
+    def reduced(bank: Tensor, size: int) -> Tensor:
+        if bank.shape[-1] == size:
+            return bank
+        return torch.stack([_bytes(_shrunk(images / 255, size)) for images in bank])
+
+    return [
+        _Pairs(reduced(pairs.sources, size), reduced(pairs.edits, size))
+        for size in settings.sizes_px
+    ]
+
+
+def _shrunk(images: Tensor, size: int) -> Tensor:
+    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
 
 def _bytes(images: Tensor) -> Tensor:
@@ -393,28 +412,35 @@ def _card(
     out: Path,
     log: Log,
 ) -> dict[str, Any]:
-    measured: dict[str, dict[str, Any]] = {}
-    sheets: list[list[np.ndarray[Any, Any]]] = []
-    for number, concept in enumerate(settings.concepts):
-        measured[concept] = {}
-        for pairs, size in zip(held, settings.sizes_px, strict=True):
-            sources, edits = (
-                bank[number].permute(0, 2, 3, 1).cpu().numpy()
-                for bank in (pairs.sources, pairs.edits)
-            )
-            student = specialized(generator, contexts[number][0], size_px=size)
-            with torch.no_grad():
-                made = as_photos(student(as_tensor(sources)))
-            measured[concept][f"{size}px"] = quality(sources, edits, made)
-            if size == min(settings.sizes_px):
-                picks = [
-                    number % len(sources),
-                    len(sources) - 1 - number % (len(sources) // 2 or 1),
-                ]
-                sheets.append([bank[i] for i in picks for bank in (sources, edits, made)])
-        log(
-            "measured", concept=concept, **measured[concept][f"{settings.sizes_px[0]}px"]["student"]
+    jobs = [
+        (number, size, pairs)
+        for number in range(len(settings.concepts))
+        for pairs, size in zip(held, settings.sizes_px, strict=True)
+    ]
+
+    def one(job: tuple[int, int, _Pairs]) -> tuple[dict[str, Any], tuple[Photos, Photos, Photos]]:
+        number, size, pairs = job
+        sources, edits = (
+            bank[number].permute(0, 2, 3, 1).cpu().numpy() for bank in (pairs.sources, pairs.edits)
         )
+        student = specialized(generator, contexts[number][0], size_px=size)
+        with torch.no_grad():
+            made = as_photos(student(as_tensor(sources)))
+        return quality(sources, edits, made), (sources, edits, made)
+
+    perceptual_distance()  # loaded before the threads that share it
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        results = list(pool.map(one, jobs))
+    measured: dict[str, dict[str, Any]] = {concept: {} for concept in settings.concepts}
+    sheets: list[list[Photo]] = []
+    for (number, size, _), (scores, photos) in zip(jobs, results, strict=True):
+        concept = settings.concepts[number]
+        measured[concept][f"{size}px"] = scores
+        log("measured", concept=concept, size=size, **scores["student"])
+        if size == min(settings.sizes_px):
+            count = len(photos[0])
+            picks = (number % count, (number + count // 2) % count)
+            sheets.append([bank[i] for i in picks for bank in photos])
     columns = [np.stack([row[i] for row in sheets]) for i in range(6)]
     write_preview(out / "preview.png", columns)
     shape = generator.shape
@@ -434,8 +460,8 @@ def _card(
     }
 
 
-def _data_facts(photos: Path, banks: Sequence[Bank]) -> dict[str, Any]:
-    facts: dict[str, Any] = {"crops": {name: len(rows) for name, rows in banks[0].sets.items()}}
+def _data_facts(photos: Path, bank: Bank) -> dict[str, Any]:
+    facts: dict[str, Any] = {"crops": {name: len(rows) for name, rows in bank.sets.items()}}
     if (photos / "corpus.json").is_file():
         facts |= json.loads((photos / "corpus.json").read_text(encoding="utf-8"))
     return facts
@@ -483,16 +509,18 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True, help="corpus folder")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--teacher", type=Path, help="pipeline folder; default: the bundled one")
-    parser.add_argument("--seconds", type=float, default=330.0)
-    parser.add_argument("--pairs", type=int, nargs=2, default=(1536, 1024))
+    parser.add_argument("--seconds", type=float, default=280.0)
+    parser.add_argument("--pairs", type=int, default=2048)
     parser.add_argument("--teacher-steps", type=int)
+    parser.add_argument("--teacher-guidance", type=float)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--no-compile", action="store_true")
     given = parser.parse_args()
     settings = BaseSettings(
         seconds=given.seconds,
-        pairs=tuple(given.pairs),
+        pairs=given.pairs,
         teacher_steps=given.teacher_steps,
+        teacher_guidance=given.teacher_guidance,
         compile=not given.no_compile,
     )
     fit_base(

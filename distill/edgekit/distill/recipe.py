@@ -44,6 +44,8 @@ class Recipe:
     """"cpu" or "gpu": a set of defaults for the values below."""
     teacher: str = "bundled"
     """The bundled teacher, a diffusers pipeline folder, or a hub id."""
+    teacher_steps: int = 0
+    """Sampling steps of the teacher; 0 takes 4 for the bundled one, else the teacher's own."""
     student: str = "gan"
     arch: str = "edgekit"
     """"edgekit", or "resnet9", the baseline of pix2pix (only from scratch)."""
@@ -97,6 +99,7 @@ class Recipe:
             ("steps", 1, 10_000_000),
             ("minutes", 0.01, 100_000),
             ("batch", 1, 4096),
+            ("teacher_steps", 0, 1000),
             ("lr", 0, 1),
             ("l1", 0, 1e4),
             ("perceptual", 0, 1e4),

@@ -1,0 +1,75 @@
+"""``edgekit distill``: plans, errors with their codes, and one run from pairs to a student."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edgekit.cli.main import run
+
+
+def said(capsys):
+    return capsys.readouterr()
+
+
+def test_a_dry_run_prints_the_resolved_recipe_and_writes_nothing(tmp_path, capsys):
+    out = tmp_path / "night"
+
+    code = run(
+        ["distill", "--concept", "make it night", "--out", str(out), "--rank=2", "--dry-run"]
+    )
+    plan = json.loads(said(capsys).out)
+
+    assert code == 0
+    assert (plan["concept"], plan["rank"], plan["size_px"]) == ("make it night", 2, 128)
+    assert not out.exists()
+
+
+def test_a_recipe_file_and_options_go_together(tmp_path, capsys):
+    file = tmp_path / "r.toml"
+    file.write_text('concept = "make it night"\nsteps = 7\nseed = 3\n')
+
+    run(["distill", "--recipe", str(file), "--steps", "9", "--out", "x", "--dry-run"])
+    plan = json.loads(said(capsys).out)
+
+    assert (plan["steps"], plan["seed"]) == (9, 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--out", "x"], 2, "no concept is given"),
+        (["--concept", "make it night", "--out", "x", "--profile", "gpus"], 2, "'gpu'"),
+        (["--concept", "make it night", "--out", "x", "--rank", "0"], 2, "rank = 0"),
+        (["--concept", "make it night"], 2, "--out"),
+        (["--concept", "make it a llama", "--out", "x"], 4, "does not know 'make it a llama'"),
+        (["--concept", "make it night", "--out", "x", "--pairs", "none"], 4, "does not exist"),
+        (["--concept", "make it night", "--out", "x", "--photos", "none"], 4, "does not exist"),
+        (["--recipe", "none.toml", "--out", "x"], 4, "none.toml does not exist"),
+    ],
+)
+def test_what_cannot_work_is_said_in_one_sentence(words, code, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    assert run(["distill", *words]) == code
+    printed = said(capsys).err
+    assert says in printed
+    assert "Traceback" not in printed
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_misspelt_key_in_a_recipe_names_the_nearest(tmp_path, capsys):
+    (tmp_path / "r.toml").write_text('concept = "make it night"\nstep = 3\n')
+
+    assert run(["distill", "--recipe", str(tmp_path / "r.toml"), "--out", str(tmp_path)]) == 2
+    assert "did you mean 'steps'" in said(capsys).err
+
+
+def test_an_unwritable_place_is_said_before_any_work(tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+
+    code = run(["distill", "--concept", "make it night", "--out", str(tmp_path / "file" / "run")])
+
+    assert code == 4
+    assert "cannot be written" in said(capsys).err
