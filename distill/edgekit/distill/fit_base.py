@@ -39,7 +39,14 @@ from edgekit.distill.students.cost import count_macs, count_parameters
 from edgekit.distill.students.discriminator import PatchGAN, fresh_discriminator
 from edgekit.distill.students.gan import Generator, Shape, fresh_generator, specialized
 from edgekit.distill.students.text_context import text_context
-from edgekit.distill.teachers.corpus import Bank, read_corpus, sampled, test_bank, train_bank
+from edgekit.distill.teachers.corpus import (
+    Bank,
+    Corpus,
+    read_corpus,
+    sampled,
+    test_bank,
+    train_bank,
+)
 from edgekit.distill.teachers.folders import describe_teacher
 from edgekit.distill.teachers.loader import load_teacher
 from edgekit.distill.teachers.sampling import Editor, sampled_edits
@@ -81,7 +88,8 @@ class BaseSettings:
     teacher_guidance: float | None = None
     teacher_batch: int = 128
     seed: int = 0
-    compile: bool = True
+    compile: bool = False
+    """Compile the networks; it took two thirds of a run of five minutes, so only for long ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +156,7 @@ def fit_base(
         "training_s": round(settings.seconds, 1),
         "total_s": round(time.monotonic() - started, 1),
         "host": torch.cuda.get_device_name(0) if place.type == "cuda" else "cpu",
-        "data": _data_facts(photos, bank),
+        "data": _data_facts(photos, corpus, bank),
     }
     write_json(out / CARD, card)
     log("done", sha256=card["sha256"][:12])
@@ -460,8 +468,11 @@ def _card(
     }
 
 
-def _data_facts(photos: Path, bank: Bank) -> dict[str, Any]:
-    facts: dict[str, Any] = {"crops": {name: len(rows) for name, rows in bank.sets.items()}}
+def _data_facts(photos: Path, corpus: Corpus, bank: Bank) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "photos_trained_on": {name: len(files) for name, files in corpus.train.items()},
+        "crops": {name: len(rows) for name, rows in bank.sets.items()},
+    }
     if (photos / "corpus.json").is_file():
         facts |= json.loads((photos / "corpus.json").read_text(encoding="utf-8"))
     return facts
@@ -514,14 +525,14 @@ def main() -> None:
     parser.add_argument("--teacher-steps", type=int)
     parser.add_argument("--teacher-guidance", type=float)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="worth it from ten minutes on")
     given = parser.parse_args()
     settings = BaseSettings(
         seconds=given.seconds,
         pairs=given.pairs,
         teacher_steps=given.teacher_steps,
         teacher_guidance=given.teacher_guidance,
-        compile=not given.no_compile,
+        compile=given.compile,
     )
     fit_base(
         settings, photos=given.photos, out=given.out, teacher=given.teacher, device=given.device
