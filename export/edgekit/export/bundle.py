@@ -39,6 +39,7 @@ from edgekit.export.program import (
     CALIBRATION,
     HELDOUT,
     Student,
+    calibration_feeds,
     heldout_feeds,
     read_student,
     reference_outputs,
@@ -85,7 +86,9 @@ def export_student(
     """
     wanted = wanted_rows(targets, precisions)
     source = read_student(student)
-    recipe = _recipe(source, wanted)
+    heldout_feeds(source, limit=1)  # both files are checked before any work
+    calibration_feeds(source, limit=1)
+    recipe = _recipe(source)
     prepared_folder(out)
     with locked(out):
         done = _finished(out, recipe, source, wanted)
@@ -102,14 +105,9 @@ def wanted_rows(targets: Sequence[str], precisions: Sequence[str] = PRECISIONS) 
     return [(form, kind) for target in chosen for form in TARGETS[target] for kind in kinds]
 
 
-def _recipe(student: Student, wanted: Sequence[Row]) -> str:
+def _recipe(student: Student) -> str:
     """Hash everything but the tools that decides what the bundle holds."""
-    files = {}
-    for name in (HELDOUT, CALIBRATION):
-        path = student.folder / name
-        if not path.is_file():
-            raise BadInput(f"{path} is missing", hint="distil the student again")
-        files[name] = file_sha256(path)
+    files = {name: file_sha256(student.folder / name) for name in (HELDOUT, CALIBRATION)}
     return value_sha256(
         {
             "made_by": MADE_BY,

@@ -153,6 +153,8 @@ def _row(place: Workplace, precision: Precision, key: str, name: str) -> Record:
     for recipe in place.converter.recipes(precision):
         start = time.monotonic()
         outcome = _attempt(place, precision, recipe)
+        if outcome.status == "quality" and attempts:  # float islands have eaten the file
+            outcome = replace(outcome, status="refused", reason=record.reason)
         verdict, parity = outcome.reason or "ships", outcome.parity
         attempts.append(
             Attempt(
