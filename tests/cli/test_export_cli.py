@@ -3,9 +3,9 @@
 import json
 
 import pytest
+from tests.export.programs import write_student
 
 from edgekit.cli.main import run
-from tests.export.programs import write_student
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_a_dry_run_lists_the_files_and_makes_none(student, tmp_path, capfd):
     ("words", "code", "cause", "hint"),
     [
         (["--target", "andriod"], 2, "unknown target 'andriod'", "did you mean 'android'?"),
-        (["--precision", "fp8"], 2, "unknown precision 'fp8'", "did you mean 'fp16'?"),
+        (["--precision", "fp61"], 2, "unknown precision 'fp61'", "did you mean 'fp16'?"),
     ],
 )
 def test_an_unknown_name_is_answered_with_a_near_one(student, capfd, words, code, cause, hint):

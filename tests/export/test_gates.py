@@ -1,4 +1,4 @@
-"""What happens to a file that is not what it should be; faults are real ones, put into a converter."""
+"""What becomes of a file that is not what it should be; the faults are put in a converter."""
 
 import onnx
 import pytest

@@ -70,7 +70,8 @@ def _run_isolated(jobs: Sequence[Job], report: Report, total: int) -> None:
                     running.remove(entry)
                     ended.append((job, code))
             names = ", ".join(job.format for job, _, _ in running)
-            report("export", _made(jobs), total, names)
+            if (made := _made(jobs)) < total:
+                report("export", made, total, names)
             time.sleep(_POLL_S)
     finally:
         for _, process, log in running:
@@ -78,6 +79,7 @@ def _run_isolated(jobs: Sequence[Job], report: Report, total: int) -> None:
             process.wait()
             log.close()
     _raise_if_died(ended)
+    report("export", total, total)
 
 
 _SLOWEST_FIRST = ("aimodel", "tflite", "mlpackage", "onnx")
