@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-CONCEPT = "make it night"
+CONCEPT = "make it snowy"
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -9,9 +10,15 @@ import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import typer
+
+from edgekit.core.errors import EdgekitError
+
+RUNS = Path("runs")
+"""Where runs are written when no ``--out`` is given, and looked for when no RUN is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,24 @@ def planned(plan: Mapping[str, Any]) -> bool:
         typer.echo(json.dumps(plan, indent=None if options().json else 2, default=str))
         return True
     return False
+
+
+def latest_run(folder: Path = RUNS) -> Path:
+    """Return the student folder below `folder` that was finished last.
+
+    Raises EdgekitError if there is none, so that a command called without RUN says what to do.
+    """
+    found = []
+    for manifest in folder.glob("*/manifest.json"):
+        with contextlib.suppress(OSError, ValueError):
+            if json.loads(manifest.read_text(encoding="utf-8")).get("kind") == "student":
+                found.append(manifest)
+    if not found:
+        raise EdgekitError(
+            f"no RUN is given and {folder}/ holds no finished student",
+            hint="name a run folder, or make one with `edgekit distill --concept ...`",
+        )
+    return max(found, key=lambda manifest: manifest.stat().st_mtime).parent
 
 
 class ConsoleReport:

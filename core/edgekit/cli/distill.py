@@ -6,15 +6,18 @@ from pathlib import Path
 
 import typer
 
-from edgekit.cli.common import ConsoleReport, planned, show
+from edgekit.cli.common import RUNS, ConsoleReport, planned, show
 from edgekit.core.errors import EdgekitError
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()
 def distill(
-    out: Path = typer.Option(..., help="Run folder to write; an unfinished one is continued."),
+    out: Path | None = typer.Option(
+        None,
+        help="Run folder to write; an unfinished one is continued.  [default: runs/NAME]",
+    ),
     concept: str | None = typer.Option(None, help="The edit in the teacher's words."),
     recipe: Path | None = typer.Option(
         None, help="recipe.toml with values for what no option says."
@@ -86,6 +89,7 @@ def distill(
         raise EdgekitError("no concept is given", hint='add --concept "make it night"')
     else:
         chosen = recipe_for(concept, profile=profile or "cpu", **given)
+    out = out or RUNS / chosen.name
     plan = {"step": "distill", "out": out, "photos": photos, "pairs_folder": pairs}
     if planned({**plan, **chosen.values()}):
         return

@@ -9,7 +9,7 @@ import typer
 
 from edgekit.cli.common import show
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 PURPOSES = {
     "distill": "teachers, pairs and students",

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import typer
 
-from edgekit.cli.common import ConsoleReport, note, planned, show
+from edgekit.cli.common import ConsoleReport, latest_run, note, planned, show
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def export(
-    run: Path = typer.Argument(help="Student folder, as `edgekit distill` wrote it."),
+    run: Path | None = typer.Argument(
+        None, help="Student folder of `edgekit distill`; default: the one in runs/ made last."
+    ),
     target: list[str] = typer.Option(
         ["onnx", "android", "ios"], help="Platform: onnx, android or ios; give it once for each."
     ),
@@ -31,6 +33,7 @@ def export(
     from edgekit.export.bundle import export_student, wanted_rows
     from edgekit.runtime.sessions import open_session
 
+    run = run or latest_run()
     rows = wanted_rows(target, precision)
     folder = out or run / "bundle"
     plan = {"student": run, "out": folder, "files": [f"{form} {kind}" for form, kind in rows]}

@@ -7,6 +7,7 @@ A command's module is imported only when that command is called (or its help is 
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import sys
 import textwrap
@@ -143,6 +144,8 @@ def run(argv: list[str]) -> int:
     try:
         rest, chosen = _taken(argv)
         use_options(chosen)
+        if not chosen.debug:
+            _hush()
         command = typer.main.get_command(app)
         from edgekit.cli.config import default_map
 
@@ -176,6 +179,12 @@ def run(argv: list[str]) -> int:
         return 3
     except BrokenPipeError:
         return 0
+
+
+def _hush() -> None:
+    """Keep remarks of packages about themselves off stderr; ``--debug`` shows them."""
+    for name in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def _taken(argv: list[str]) -> tuple[list[str], Options]:
