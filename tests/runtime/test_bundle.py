@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from edgekit.core.seams import Port
 from edgekit.runtime import open_bundle, sessions
 from edgekit.runtime.bundle import bundle_folder, chosen, limited
 from edgekit.runtime.pipeline import from_golden, photo_port, to_golden
+from edgekit.runtime.sessions.fake import FakeSession
 from edgekit.runtime.verify import psnr_db, verify_bundle
 
 
@@ -126,6 +129,25 @@ def test_nothing_executable_is_not_a_pass(tmp_path, make_bundle, monkeypatch):
     folder = make_bundle(tmp_path / "b", files=(("ios/toy.fp16.mlpackage", "ios", "fp16"),))
 
     assert not verify_bundle(folder).passed
+
+
+@pytest.mark.parametrize(("off_by", "status"), [(0, "ok"), (1, "ok"), (2, "failed")])
+def test_a_file_that_gives_bytes_may_be_off_by_one_level(tmp_path, make_bundle, off_by, status):
+    folder = make_bundle(tmp_path / "b", files=(("onnx/toy.fp32.onnx", "onnx", "fp32"),))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for port in (*manifest["models"][0]["inputs"], *manifest["models"][0]["outputs"]):
+        port |= {"dtype": "image", "layout": "image", "shape": [1, 32, 32, 3]}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    ports = [Port(name, (1, 32, 32, 3), "uint8", "nhwc", 0, 255) for name in ("image", "image_out")]
+    session = FakeSession(
+        lambda image: np.clip(255 - image.astype(int) + off_by, 0, 255).astype(np.uint8),
+        (ports[0],),
+        (ports[1],),
+    )
+
+    found = verify_bundle(folder, open_file=lambda path: session)
+
+    assert found.checks[0].status == status
 
 
 def test_changed_golden_vectors_are_refused(tmp_path, make_bundle):

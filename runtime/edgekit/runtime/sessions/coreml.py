@@ -1,7 +1,7 @@
 """Core ML packages through coremltools, which can execute them on macOS only.
 
-Written against the API and not executed on Linux, where `open_session` refuses the format before
-this module is imported.
+Reading the ports was tried with exported packages on Linux; `run` was never executed, because
+`open_session` refuses the format outside macOS.
 """
 
 from __future__ import annotations
