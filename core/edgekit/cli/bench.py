@@ -109,7 +109,7 @@ def _run_file(folder: Path) -> Path | None:
 
     run = folder.resolve().parent
     if (run / MANIFEST).is_file() and read_json(run / MANIFEST).get("kind") == "student":
-        return folder.parent / "bench.json"
+        return run / "bench.json"
     return None
 
 
