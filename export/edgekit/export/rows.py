@@ -215,7 +215,7 @@ def _attempt(place: Workplace, precision: Precision, recipe: str) -> _Outcome:
             return _Outcome("quality", mislabelled, path, words)
         if size_bytes(path) >= size_bytes(place.sources().made("fp32")):
             return _Outcome("refused", "is not smaller than the fp32 file", path, words)
-    parity = _parity(place, path)
+    parity = parity_of(place, path)
     if parity is None:
         return _Outcome("shipped", "", path, words)
     reason = missed_bar(parity, precision, levels=_in_levels(place))
@@ -238,14 +238,15 @@ def _not_int8(converter: Converter, path: Path) -> str | None:
     return f"calls itself int8 but its weights are: {held}"
 
 
-def _ports(
+def port_pairs(
     converter: Converter, ports: Sequence[Port], *, output: bool
 ) -> list[tuple[Port, PortEntry]]:
+    """Pair the student's ports with those of the converter's files."""
     return [(port, converter.file_port(port, output=output)) for port in ports]
 
 
 def _in_levels(place: Workplace) -> bool:
-    given = _ports(place.converter, place.program.outputs, output=True)
+    given = port_pairs(place.converter, place.program.outputs, output=True)
     return any(entry.dtype == "image" for _, entry in given)
 
 
@@ -258,7 +259,8 @@ def _opened(place: Workplace, path: Path) -> Session | None:
         return None
 
 
-def _parity(place: Workplace, path: Path) -> Parity | None:
+def parity_of(place: Workplace, path: Path) -> Parity | None:
+    """Execute a file on the held-out feeds; None where its format cannot run on this machine."""
     session = _opened(place, path)
     if session is None:
         return None
@@ -267,10 +269,12 @@ def _parity(place: Workplace, path: Path) -> Parity | None:
         place.feeds,
         place.references,
         inputs=[
-            (a, b.port()) for a, b in _ports(place.converter, place.program.inputs, output=False)
+            (a, b.port())
+            for a, b in port_pairs(place.converter, place.program.inputs, output=False)
         ],
         outputs=[
-            (a, b.port()) for a, b in _ports(place.converter, place.program.outputs, output=True)
+            (a, b.port())
+            for a, b in port_pairs(place.converter, place.program.outputs, output=True)
         ],
     )
 
@@ -296,12 +300,12 @@ def _executed(
     result = work.open_session(path).run(
         {
             entry.name: to_layout(feed[port.name], port, entry.port())
-            for port, entry in _ports(work.converter, work.program.inputs, output=False)
+            for port, entry in port_pairs(work.converter, work.program.inputs, output=False)
         }
     )
     return {
         port.name: from_layout(np.asarray(result[entry.name]), port, entry.port())
-        for port, entry in _ports(work.converter, work.program.outputs, output=True)
+        for port, entry in port_pairs(work.converter, work.program.outputs, output=True)
     }
 
 
@@ -318,8 +322,8 @@ def _shipped(place: Workplace, precision: Precision, outcome: _Outcome, name: st
         path=relative,
         sha256=file_sha256(final),
         bytes=size_bytes(final),
-        inputs=tuple(e for _, e in _ports(converter, place.program.inputs, output=False)),
-        outputs=tuple(e for _, e in _ports(converter, place.program.outputs, output=True)),
+        inputs=tuple(e for _, e in port_pairs(converter, place.program.inputs, output=False)),
+        outputs=tuple(e for _, e in port_pairs(converter, place.program.outputs, output=True)),
         minimum_os=form.minimum_os,
         recipe=outcome.words,
         executed=outcome.parity is not None,

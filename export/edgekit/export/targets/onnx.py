@@ -14,9 +14,11 @@ from edgekit.core.manifest import PortEntry
 from edgekit.core.seams import Port, Precision
 from edgekit.core.store import write_bytes
 from edgekit.export.program import Program, example_inputs
-from edgekit.export.quantize_onnx import SHIPPED, static_int8
+from edgekit.export.quantize_onnx import INT8_RECIPES, SHIPPED, static_int8
 from edgekit.export.targets import Sources
 
+ALTERNATIVES = tuple(name for name in INT8_RECIPES if name not in SHIPPED)
+"""Recipes that are measured by the survey and never ship."""
 MIN_WEIGHTS = 256
 """Smaller tensors (biases, shapes, scales) do not decide what a file is."""
 
