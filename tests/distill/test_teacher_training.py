@@ -44,34 +44,49 @@ def toy_settings(root: Path) -> TrainSettings:
         measure_per_set=1,
         device="cpu",
         autoencoder=AutoencoderSettings(
-            seconds=1.5, batch=4, crop=32, pool=8, fresh=2, compile=False, log_every=0.2
+            seconds=1e6, steps=6, batch=4, crop=32, pool=8, fresh=2, compile=False, log_every=0.2
         ),
-        editor=EditorSettings(seconds=1.5, batch=4, pool=8, fresh=2, compile=False, log_every=0.2),
+        editor=EditorSettings(
+            seconds=1e6, steps=6, batch=4, pool=8, fresh=2, compile=False, log_every=0.2
+        ),
     )
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A toy teacher whose training was stopped once and taken up again."""
-    root = tmp_path_factory.mktemp("toy")
-    settings = toy_settings(root)
-    stopped = train(replace(settings, stop_after=2.0, reserve=0))
-    steps_then = read_card(stopped.folder)["training"]["steps"]
-    finished = train(settings)
-    return stopped, steps_then, finished
+    """A toy teacher, first trained for a few steps and then, by a second call, for more."""
+    settings = toy_settings(tmp_path_factory.mktemp("toy"))
+    train(replace(settings, editor=replace(settings.editor, steps=2)))
+    logged = len((settings.work / "log.jsonl").read_text().splitlines())
+    return train(settings), logged
 
 
-def test_a_stopped_training_says_so_and_the_same_call_finishes_it(trained):
-    stopped, steps_then, finished = trained
-    steps_now = read_card(finished.folder)["training"]["steps"]
+def test_a_second_call_takes_up_the_training_where_the_first_one_ended(trained):
+    done, logged = trained
+    lines = (done.folder.parent / "work/log.jsonl").read_text().splitlines()[logged:]
+    steps = {}
+    for entry in map(json.loads, lines):
+        if "step" in entry:
+            steps.setdefault(entry["stage"], []).append(entry["step"])
 
-    assert (stopped.finished, finished.finished) == (False, True)
-    assert steps_now["autoencoder"] >= steps_then["autoencoder"] > 0
-    assert steps_now["editor"] > 0
+    assert done.finished
+    assert set(steps["autoencoder"]) == {6}, "the finished stage is not trained again"
+    assert steps["editor"][0] == 2
+    assert steps["editor"][-1] == 6
+
+
+def test_a_call_without_time_exports_what_it_has_and_says_that_it_is_unfinished(tmp_path):
+    settings = replace(toy_settings(tmp_path), stop_after=0.0, measure_per_set=1)
+
+    stopped = train(settings)
+
+    assert not stopped.finished
+    assert not read_card(stopped.folder)["finished"]
+    assert changed_files(stopped.folder) == []
 
 
 def test_the_result_loads_as_a_plain_diffusers_pipeline_and_edits_a_photo(trained):
-    pipeline = StableDiffusionInstructPix2PixPipeline.from_pretrained(trained[2].folder)
+    pipeline = StableDiffusionInstructPix2PixPipeline.from_pretrained(trained[0].folder)
     pipeline.set_progress_bar_config(disable=True)
     image = Image.new("RGB", (64, 64), (120, 60, 30))
 
@@ -82,7 +97,7 @@ def test_the_result_loads_as_a_plain_diffusers_pipeline_and_edits_a_photo(traine
 
 
 def test_the_batched_sampler_computes_what_the_pipeline_computes(trained):
-    pipeline = StableDiffusionInstructPix2PixPipeline.from_pretrained(trained[2].folder)
+    pipeline = StableDiffusionInstructPix2PixPipeline.from_pretrained(trained[0].folder)
     pipeline.set_progress_bar_config(disable=True)
     image = Image.effect_noise((64, 64), 60).convert("RGB")
     pixels = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)[None] / 255
@@ -104,7 +119,7 @@ def test_the_batched_sampler_computes_what_the_pipeline_computes(trained):
 
 
 def test_the_card_knows_every_file_and_notices_a_changed_one(trained, tmp_path):
-    folder = trained[2].folder
+    folder = trained[0].folder
     card = read_card(folder)
 
     assert changed_files(folder) == []
@@ -119,7 +134,7 @@ def test_the_card_knows_every_file_and_notices_a_changed_one(trained, tmp_path):
 
 
 def test_the_evaluation_scores_the_teacher_beside_the_untouched_source(trained):
-    editor = read_editor(trained[2].folder, torch.device("cpu"))
+    editor = read_editor(trained[0].folder, torch.device("cpu"))
     images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     tasks = {"make it sepia": plain_task("sepia")}
 
@@ -127,6 +142,19 @@ def test_the_evaluation_scores_the_teacher_beside_the_untouched_source(trained):
 
     assert set(table["make it sepia"]) == {"teacher", "source", "autoencoder"}
     assert table["make it sepia"]["source"]["psnr_db"] > 0
+
+
+def test_an_interrupted_evaluation_keeps_its_finished_rows(trained, tmp_path):
+    editor = read_editor(trained[0].folder, torch.device("cpu"))
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    ledger = tmp_path / "rows.jsonl"
+    how = {"steps": 1, "guidance": 1.0, "seed": 0, "ledger": ledger}
+
+    first = edit_table(editor, images, {"make it sepia": plain_task("sepia")}, **how)
+    ledger.write_text(ledger.read_text().replace("psnr_db", "kept"))
+    again = edit_table(editor, images, {"make it sepia": plain_task("sepia")}, **how)
+
+    assert first["make it sepia"]["teacher"]["psnr_db"] == again["make it sepia"]["teacher"]["kept"]
 
 
 def test_the_shipped_teacher_is_whole_and_within_its_limits():
@@ -179,6 +207,7 @@ def test_a_clock_that_has_no_budget_is_over_at_once():
     assert Clock(0.0).over
     assert not Clock(60.0).over
     assert Clock(60.0, spent_before=61.0).over
+    assert Clock(60.0, step_budget=3, step=3).over
 
 
 def test_the_average_follows_at_first_and_then_holds():

@@ -58,13 +58,17 @@ def edit_table(
     guidance: float,
     seed: int,
     ceiling: bool = False,
+    ledger: Path | None = None,
 ) -> dict[str, Any]:
     """Score every prompt of `tasks` against its operator, over `images` (n, 3, h, w) in [0, 1].
 
-    Each row also scores the untouched source and, with `ceiling`, the autoencoder alone.
+    Each row also scores the untouched source and, with `ceiling`, the autoencoder alone. Finished
+    rows are appended to `ledger`, and those that it already holds are not computed again.
     """
-    table: dict[str, Any] = {}
+    table: dict[str, Any] = _finished(ledger)
     for prompt, task in tasks.items():
+        if prompt in table:
+            continue
         wanted = performed(task, images)
         prompts = [prompt] * len(images)
         made = sampled_edits(editor, images, prompts, steps=steps, guidance=guidance, seed=seed)
@@ -77,7 +81,16 @@ def edit_table(
             rebuilt = editor.autoencoder.decoder(editor.autoencoder.encoder(wanted * 2 - 1))
             row["autoencoder"] = mean_compared(_bytes(wanted), _bytes((rebuilt + 1) / 2))
         table[prompt] = row
-    return table
+        if ledger is not None:
+            with ledger.open("a") as lines:
+                lines.write(json.dumps([prompt, row]) + "\n")
+    return {prompt: table[prompt] for prompt in tasks}
+
+
+def _finished(ledger: Path | None) -> dict[str, Any]:
+    if ledger is None or not ledger.exists():
+        return {}
+    return dict(json.loads(line) for line in ledger.read_text().splitlines())
 
 
 def table_mean(table: Mapping[str, Any], who: str = "teacher") -> dict[str, float]:
@@ -103,9 +116,11 @@ def evaluated(
     other_steps: Sequence[int] = (),
     other_guidance: Sequence[float] = (),
     ceiling: bool = False,
+    ledger: Path | None = None,
 ) -> dict[str, Any]:
     """All scores of the teacher in `folder` on the held-out photos of `photos`, ready for JSON.
 
+    `ledger` keeps the rows of the main table; it belongs to one call with the same arguments.
     The other numbers of steps and guidance scales are tried on every fifth edit.
     """
     place = torch.device(device)
@@ -115,7 +130,14 @@ def evaluated(
     tasks = measure.measured_tasks(MEASURED_PAIRS)
     weights = file_facts(folder)["unet/diffusion_pytorch_model.safetensors"]["sha256"]
     table = edit_table(
-        editor, images, tasks, steps=steps, guidance=guidance, seed=seed, ceiling=ceiling
+        editor,
+        images,
+        tasks,
+        steps=steps,
+        guidance=guidance,
+        seed=seed,
+        ceiling=ceiling,
+        ledger=ledger,
     )
     few = dict(list(tasks.items())[::5])
     sampling = {"steps": steps, "guidance": guidance}
@@ -167,6 +189,7 @@ def main() -> None:
     parser.add_argument("--other-steps", type=int, nargs="*", default=[])
     parser.add_argument("--other-guidance", type=float, nargs="*", default=[])
     parser.add_argument("--ceiling", action="store_true", help="also score the autoencoder alone")
+    parser.add_argument("--ledger", type=Path, help="keeps finished rows, so that a run resumes")
     parser.add_argument("--device", default="cpu")
     asked = vars(parser.parse_args())
     out = asked.pop("out")

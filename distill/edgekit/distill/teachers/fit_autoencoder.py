@@ -26,7 +26,9 @@ from edgekit.distill.teachers.tasks import performed, random_task
 class AutoencoderSettings:
     """Knobs of stage 1."""
 
-    seconds: float = 230
+    seconds: float = 270
+    steps: int | None = None
+    """An end in steps, for a run that does not depend on the speed of the machine."""
     batch: int = 96
     crop: int = 128
     pool: int = 6144
@@ -136,14 +138,14 @@ def fit_autoencoder(
     both = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=1e-4, **rates)
     judge = torch.optim.AdamW(critic.parameters(), lr=2e-4, betas=(0.5, 0.99), fused=fused)
     state_file = folder / "autoencoder.pt"
-    clock, step = Clock(settings.seconds, stop_at=stop_at), 0
+    clock = Clock(settings.seconds, settings.steps, stop_at=stop_at)
     if state_file.exists():
         state = torch.load(state_file, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
         critic.load_state_dict(state["critic"])
         both.load_state_dict(state["both"])
         judge.load_state_dict(state["judge"])
-        smooth, step = state["smooth"], state["step"]
+        smooth, clock.step = state["smooth"], state["step"]
         clock.spent_before = state["spent"]
 
     def save() -> None:
@@ -153,13 +155,13 @@ def fit_autoencoder(
             "both": both.state_dict(),
             "judge": judge.state_dict(),
             "smooth": smooth,
-            "step": step,
+            "step": clock.step,
             "spent": clock.spent,
         }
         torch.save(state, state_file.with_suffix(".tmp"))
         state_file.with_suffix(".tmp").replace(state_file)
 
-    generator = torch.Generator(device).manual_seed(seed + step)
+    generator = torch.Generator(device).manual_seed(seed + clock.step)
     pool = None if clock.over else _Pool(bank, settings, generator)
     encode, decode = model.encoder, model.decoder
     perceptual_of: Distance = perceptual
@@ -170,7 +172,7 @@ def fit_autoencoder(
     last_save = last_log = clock.spent
     while pool is not None and not clock.over:
         alone = clock.share > 1 - settings.decoder_share
-        rate = learning_rate(clock.share, step, peak=settings.peak_rate)
+        rate = learning_rate(clock.share, clock.step, peak=settings.peak_rate)
         for group in both.param_groups:
             group["lr"] = rate
         pool.refresh(settings.fresh)
@@ -179,7 +181,8 @@ def fit_autoencoder(
         with torch.autocast(device.type, torch.bfloat16, enabled=fused):
             with torch.set_grad_enabled(not alone):
                 latents = encode(real)
-            noisy = latents + settings.latent_noise * torch.randn_like(latents)
+            noise = torch.randn(latents.shape, generator=generator, device=device)
+            noisy = latents + settings.latent_noise * noise.to(latents.dtype)
             made = decode(noisy).float()
             perceived = perceptual_of(made, real)
         pixel = (made - real).abs().mean() + 2 * ((made - real) ** 2).mean()
@@ -192,19 +195,19 @@ def fit_autoencoder(
             (loss + 0.02 * drift).backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         both.step()
-        averaged(smooth, weights(model), step)
-        step += 1
+        averaged(smooth, weights(model), clock.step)
+        clock.step += 1
         if clock.spent - last_log > settings.log_every:
             last_log = clock.spent
-            noise = float(((made.detach().clamp(-1, 1) - real) ** 2).mean())
+            error = float(((made.detach().clamp(-1, 1) - real) ** 2).mean())
             journal.write(
                 "autoencoder",
                 {
-                    "step": step,
+                    "step": clock.step,
                     "seconds": clock.spent,
                     "loss": float(loss.detach()),
                     "perceptual": float(perceived.detach()),
-                    "psnr_db": -10 * float(torch.tensor(noise / 4).log10()),
+                    "psnr_db": -10 * float(torch.tensor(error / 4).log10()),
                     "gradient": float(norm),
                     "latent_std": float(latents.detach().float().std()),
                     "phase": "decoder" if alone else "both",
@@ -216,7 +219,7 @@ def fit_autoencoder(
     save()
     _load(model, smooth)
     journal.write(
-        "autoencoder", {"step": step, "seconds": clock.spent, "done": str(clock.share >= 1)}
+        "autoencoder", {"step": clock.step, "seconds": clock.spent, "done": str(clock.share >= 1)}
     )
     return clock.share >= 1
 

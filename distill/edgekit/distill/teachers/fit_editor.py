@@ -31,6 +31,8 @@ class EditorSettings:
     """Knobs of stage 2."""
 
     seconds: float = 640
+    steps: int | None = None
+    """An end in steps, for a run that does not depend on the speed of the machine."""
     batch: int = 256
     pool: int = 16384
     """Latent pairs held in memory at each of the two sizes; a few are replaced at each step."""
@@ -187,13 +189,13 @@ def fit_editor(
         trained, lr=settings.peak_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=cuda
     )
     state_file = folder / "editor.pt"
-    clock, step = Clock(settings.seconds, stop_at=stop_at), 0
+    clock = Clock(settings.seconds, settings.steps, stop_at=stop_at)
     if state_file.exists():
         state = torch.load(state_file, map_location=device, weights_only=True)
         unet.load_state_dict(state["unet"])
         text_encoder.load_state_dict(state["text"])
         optimizer.load_state_dict(state["optimizer"])
-        smooth, step = state["smooth"], state["step"]
+        smooth, clock.step = state["smooth"], state["step"]
         clock.spent_before = state["spent"]
 
     def save() -> None:
@@ -202,13 +204,13 @@ def fit_editor(
             "text": text_encoder.state_dict(),
             "smooth": smooth,
             "optimizer": optimizer.state_dict(),
-            "step": step,
+            "step": clock.step,
             "spent": clock.spent,
         }
         torch.save(state, state_file.with_suffix(".tmp"))
         state_file.with_suffix(".tmp").replace(state_file)
 
-    generator = torch.Generator(device).manual_seed(seed + step)
+    generator = torch.Generator(device).manual_seed(seed + clock.step)
     pools = {
         side: _Pairs(bank, autoencoder, prompts, settings, side, generator)
         for side in (bank.size, bank.size // 2)
@@ -216,18 +218,18 @@ def fit_editor(
     if not clock.over:
         for pool in pools.values():
             pool.fill()
-        journal.write("editor", {"step": step, "seconds": clock.spent, "pool": "filled"})
+        journal.write("editor", {"step": clock.step, "seconds": clock.spent, "pool": "filled"})
     ids_PK = ids_PK.to(device)
     alphas = new_scheduler().alphas_cumprod.to(device)
     velocity = compiled_velocity(unet, enabled=settings.compile)
-    dice = torch.Generator().manual_seed(seed + 17 + step)
+    dice = torch.Generator().manual_seed(seed + 17 + clock.step)
     last_save = last_log = clock.spent
-    logged_step, total = step, torch.zeros((), device=device)
+    logged_step, total = clock.step, torch.zeros((), device=device)
     while not clock.over:
         small = float(torch.rand(1, generator=dice)) < settings.share_small
         pool = pools[bank.size // 2 if small else bank.size]
         pool.refresh(settings.fresh)
-        rate = learning_rate(clock.share, step, peak=settings.peak_rate)
+        rate = learning_rate(clock.share, clock.step, peak=settings.peak_rate)
         for group in optimizer.param_groups:
             group["lr"] = rate
         source, target, rows = pool.drawn()
@@ -246,18 +248,18 @@ def fit_editor(
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
-        averaged(smooth, weights(unet, text_encoder), step)
+        averaged(smooth, weights(unet, text_encoder), clock.step)
         total += loss.detach()
-        step += 1
+        clock.step += 1
         if clock.spent - last_log > settings.log_every:
-            mean = float(total) / (step - logged_step)
-            speed = (step - logged_step) * settings.batch / (clock.spent - last_log)
+            mean = float(total) / (clock.step - logged_step)
+            speed = (clock.step - logged_step) * settings.batch / (clock.spent - last_log)
             total.zero_()
-            logged_step, last_log = step, clock.spent
+            logged_step, last_log = clock.step, clock.spent
             journal.write(
                 "editor",
                 {
-                    "step": step,
+                    "step": clock.step,
                     "seconds": clock.spent,
                     "loss": mean,
                     "images_per_second": speed,
@@ -271,5 +273,7 @@ def fit_editor(
     with torch.no_grad():
         for parameter, value in zip(trained, smooth, strict=True):
             parameter.copy_(value)
-    journal.write("editor", {"step": step, "seconds": clock.spent, "done": str(clock.share >= 1)})
+    journal.write(
+        "editor", {"step": clock.step, "seconds": clock.spent, "done": str(clock.share >= 1)}
+    )
     return clock.share >= 1

@@ -14,9 +14,13 @@ from torch import Tensor, nn
 
 @dataclass(slots=True)
 class Clock:
-    """Seconds spent on a stage, over all its runs, against its budget."""
+    """Seconds and steps spent on a stage, over all its runs, against its budget."""
 
     budget: float
+    """Seconds."""
+    step_budget: int | None = None
+    """Steps; the stage is over when either budget is used up."""
+    step: int = 0
     spent_before: float = 0.0
     stop_at: float = math.inf
     """A time of `time.monotonic` at which this run ends, whatever the budget."""
@@ -30,7 +34,9 @@ class Clock:
     @property
     def share(self) -> float:
         """Part of the budget that is used up, 0 to 1."""
-        return min(1.0, self.spent / self.budget) if self.budget > 0 else 1.0
+        seconds = self.spent / self.budget if self.budget > 0 else 1.0
+        steps = 0.0 if self.step_budget is None else self.step / max(1, self.step_budget)
+        return min(1.0, max(seconds, steps))
 
     @property
     def over(self) -> bool:

@@ -6,8 +6,6 @@ ended. The finished teacher is a diffusers folder with a `card.json` that is wri
 
 import json
 import platform
-import subprocess
-import sys
 import time
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -109,8 +107,6 @@ def train(settings: TrainSettings) -> Trained:
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
         torch._dynamo.config.suppress_errors = True  # a failed compile falls back to eager
-    warm = _warm_compiler(settings, device)
-    torch.manual_seed(settings.seed)  # initial weights: the constructors know no generator
     prompts = training_prompts()
     tokenizer = _tokenizer(settings, prompts)
     model, unet, text = _networks(settings, len(tokenizer), device)
@@ -134,8 +130,6 @@ def train(settings: TrainSettings) -> Trained:
     )
     rows = {prompt: row for row, prompt in reversed(list(enumerate(prompts)))}
     if done:
-        if warm is not None:
-            journal.write("compiler", {"exit": _ended(warm)})
         done = fit_editor(
             unet,
             text,
@@ -149,8 +143,6 @@ def train(settings: TrainSettings) -> Trained:
             journal=journal,
             stop_at=stop_at,
         )
-    elif warm is not None:
-        warm.kill()
     save_teacher(
         settings.out,
         autoencoder=model,
@@ -166,25 +158,6 @@ def train(settings: TrainSettings) -> Trained:
     return Trained(settings.out, done)
 
 
-def _warm_compiler(
-    settings: TrainSettings, device: torch.device
-) -> "subprocess.Popen[bytes] | None":
-    if device.type != "cuda" or not settings.editor.compile or settings.size != Size():
-        return None
-    command = [sys.executable, "-m", "edgekit.distill.teachers.warm_compile"]
-    sizes = [str(settings.editor.batch), str(settings.resolution)]
-    return subprocess.Popen([*command, *sizes])
-
-
-def _ended(process: "subprocess.Popen[bytes]", patience: float = 60) -> int:
-    """Exit status of a helper process, which is ended if it takes longer than `patience`."""
-    try:
-        return process.wait(timeout=patience)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
-
-
 def _tokenizer(settings: TrainSettings, prompts: list[str]) -> CLIPTokenizer:
     folder = settings.work / "tokenizer"
     if (folder / "special_tokens_map.json").exists():
@@ -195,8 +168,10 @@ def _tokenizer(settings: TrainSettings, prompts: list[str]) -> CLIPTokenizer:
 def _networks(
     settings: TrainSettings, tokens: int, device: torch.device
 ) -> tuple[AutoencoderTiny, UNet2DConditionModel, CLIPTextModel]:
-    model, unet = new_autoencoder(settings.size), new_unet(settings.size)
-    text = new_text_encoder(settings.size, tokens)
+    with torch.random.fork_rng(devices=[]):  # the constructors know no generator
+        torch.manual_seed(settings.seed)
+        model, unet = new_autoencoder(settings.size), new_unet(settings.size)
+        text = new_text_encoder(settings.size, tokens)
     if settings.start is not None:
         parts = (
             (AutoencoderTiny, "vae", model),
