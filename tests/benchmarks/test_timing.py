@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from edgekit.benchmarks.bench import bench_bundle, check_speedups, shown
 from edgekit.benchmarks.compare import Candidate, measure, turns
 from edgekit.benchmarks.host import host_facts
-from edgekit.benchmarks.statistics import interval, ratio, summary
+from edgekit.benchmarks.statistics import cautious, interval, ratio, summary
 from edgekit.benchmarks.timing import Clocks, Timing, time_session
 from edgekit.core.errors import BadInput, EdgekitError, QualityFailed
 from edgekit.runtime.sessions.fake import fake_image_session
@@ -188,12 +188,23 @@ def test_a_bundle_with_nothing_to_time_says_why(toy_bundle, monkeypatch):
 
 
 def test_a_speedup_bar_passes_or_ends_with_6():
-    result = {"fastest": "a", "ratios": [{"of": "teacher", "wall": 42.0}]}
+    result = {
+        "fastest": "a",
+        "threads": 1,
+        "ratios": [{"of": "teacher", "wall": 90.0, "cpu": 42.0}],
+    }
 
     assert "42.0 times as fast as teacher" in check_speedups(result, {"teacher": 30})[0]
     with pytest.raises(QualityFailed, match="less than 50") as caught:
         check_speedups(result, {"teacher": 50})
     assert caught.value.exit_code == 6
+
+
+def test_with_one_thread_the_smaller_ratio_is_claimed():
+    found = {"wall": 90.0, "cpu": 42.0}
+
+    assert cautious(found, threads=1) == 42
+    assert cautious(found, threads=4) == 90
 
 
 def test_the_host_is_described():

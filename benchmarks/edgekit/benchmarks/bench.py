@@ -11,7 +11,7 @@ from typing import Any
 
 from edgekit.benchmarks.compare import PROTOCOL, Candidate, measure
 from edgekit.benchmarks.host import host_facts, load_average, peak_memory_mb
-from edgekit.benchmarks.statistics import ratio, summary
+from edgekit.benchmarks.statistics import cautious, ratio, summary
 from edgekit.benchmarks.timing import Clocks
 from edgekit.core.errors import BadInput, QualityFailed, unknown_name
 from edgekit.core.manifest import BundleManifest, ModelEntry, read_bundle
@@ -150,7 +150,8 @@ def check_speedups(result: Mapping[str, Any], bars: Mapping[str, float]) -> list
 
     Raises EdgekitError for a name that was not measured, QualityFailed for a bar that is missed.
     """
-    found = {row["of"]: row["wall"] for row in result["ratios"]}
+    threads = result["threads"]
+    found = {row["of"]: cautious(row, threads=threads) for row in result["ratios"]}
     met = []
     for name, least in bars.items():
         if name not in found:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -83,14 +84,21 @@ class Ratio:
 def ratio(of: Timing, to: Timing, *, seed: int = 0) -> Ratio:
     """Compare the medians of two timings that were measured in turns."""
     low, high = interval(of.wall_ms, to.wall_ms, seed=seed)
-    return Ratio(
-        of.name,
-        to.name,
-        float(np.median(of.wall_ms) / np.median(to.wall_ms)),
-        low,
-        high,
-        float(np.median(of.cpu_ms) / np.median(to.cpu_ms)) if np.median(to.cpu_ms) else 0.0,
-    )
+    wall = float(np.median(of.wall_ms) / np.median(to.wall_ms))
+    cpu_ms = float(np.median(to.cpu_ms))
+    # A clock too coarse to see the call at all gives no second opinion.
+    cpu = float(np.median(of.cpu_ms)) / cpu_ms if cpu_ms else wall
+    return Ratio(of.name, to.name, wall, low, high, cpu)
+
+
+def cautious(found: Mapping[str, Any], *, threads: int) -> float:
+    """Return the ratio to claim, from a `Ratio` as JSON.
+
+    With one thread that of wall or of CPU time, whichever is smaller: on a busy machine a long
+    call loses more wall time to other processes than a short one does. With several threads CPU
+    time says nothing about waiting, and the wall time counts.
+    """
+    return float(min(found["wall"], found["cpu"]) if threads == 1 else found["wall"])
 
 
 def interval(

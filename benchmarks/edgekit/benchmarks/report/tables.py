@@ -8,6 +8,7 @@ from typing import Any
 
 from edgekit.benchmarks.report.charts import milliseconds
 from edgekit.benchmarks.report.facts import Facts
+from edgekit.benchmarks.statistics import cautious
 from edgekit.core.manifest import BundleManifest, ModelEntry
 from edgekit.runtime.verify import IDENTICAL_DB
 
@@ -66,7 +67,8 @@ def headline(facts: Facts) -> list[Tile]:
         )
     for found in facts.bench.get("ratios", []):
         if rows.get(found["of"], {}).get("kind") == "baseline":
-            tiles.append(Tile(f"{_times(found['wall'])}", f"as fast as {found['of']}"))
+            times = cautious(found, threads=facts.bench["threads"])
+            tiles.append(Tile(_times(times), f"as fast as {found['of']}"))
     quality = facts.student.get("quality", {})
     if quality.get("student", {}).get("psnr_db") is not None:
         untouched = quality.get("source", {}).get("psnr_db")
