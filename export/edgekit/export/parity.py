@@ -35,11 +35,12 @@ class Parity:
 
     psnr_db: tuple[float, ...]
     max_abs: tuple[float, ...]
+    protocol: str = PROTOCOL
 
     def entry(self) -> ParityEntry:
         """Return what the bundle's manifest says about it."""
         return ParityEntry(
-            protocol=PROTOCOL,
+            protocol=self.protocol,
             samples=len(self.psnr_db),
             max_abs=max(self.max_abs),
             psnr_db=round(float(np.mean(self.psnr_db)), 3),
@@ -109,10 +110,12 @@ def measured(
     *,
     inputs: Sequence[tuple[Port, Port]],
     outputs: Sequence[tuple[Port, Port]],
+    protocol: str = PROTOCOL,
 ) -> Parity:
     """Run `session` on each feed and compare with the student's outputs.
 
-    `inputs` and `outputs` pair the student's port with the file's port of the same name.
+    `inputs` and `outputs` pair the student's port with the file's port of the same name. A file
+    that gives bytes is compared with the student's output as bytes.
     """
     ratios, distances = [], []
     for feed, reference in zip(feeds, references, strict=True):
@@ -122,13 +125,14 @@ def measured(
         scores = []
         for ours, theirs in outputs:
             got = from_layout(np.asarray(result[theirs.name]), ours, theirs)
+            wanted = reference[ours.name]
+            if theirs.dtype == "uint8":
+                wanted = from_layout(to_layout(wanted, ours, theirs), ours, theirs)
             peak = ours.high - ours.low
-            scores.append(
-                (psnr_db(reference[ours.name], got, peak=peak), max_abs(reference[ours.name], got))
-            )
+            scores.append((psnr_db(wanted, got, peak=peak), max_abs(wanted, got)))
         ratios.append(min(EXACT_DB, max(-EXACT_DB, min(score[0] for score in scores))))
         distances.append(min(1e30, max(score[1] for score in scores)))
-    return Parity(tuple(ratios), tuple(distances))
+    return Parity(tuple(ratios), tuple(distances), protocol)
 
 
 def missed_bar(parity: Parity, precision: Precision, *, levels: bool = False) -> str | None:

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -24,7 +25,14 @@ from edgekit.core.seams import OpenSession, Port, Precision, Session
 from edgekit.core.store import file_sha256, prepared_folder, size_bytes, write_json
 from edgekit.core.tensors import Batch
 from edgekit.export.first_bad_layer import first_bad_layer
-from edgekit.export.parity import Parity, from_layout, measured, missed_bar, to_layout
+from edgekit.export.parity import (
+    PROTOCOL,
+    Parity,
+    from_layout,
+    measured,
+    missed_bar,
+    to_layout,
+)
 from edgekit.export.program import (
     Feed,
     Program,
@@ -250,20 +258,29 @@ def _in_levels(place: Workplace) -> bool:
     return any(entry.dtype == "image" for _, entry in given)
 
 
-def _opened(place: Workplace, path: Path) -> Session | None:
-    """Open a file; None where its format cannot be executed on this machine."""
+def _opened(place: Workplace, path: Path) -> tuple[Session, str] | None:
+    """Open a file and name the protocol of what runs it; None where nothing here can."""
+    evaluator = FORMATS[place.form].evaluator
     try:
-        return place.open_session(path)
+        return place.open_session(path), PROTOCOL
     except TargetUnsupported as error:
-        _log.info("%s is not executed here: %s", path.name, error)
+        if evaluator is None:
+            _log.info("%s is not executed here: %s", path.name, error)
+            return None
+    module = import_module(evaluator)
+    try:
+        return module.open_package(path), f"{PROTOCOL}/{module.PROTOCOL}"
+    except NotImplementedError as error:
+        _log.info("%s cannot be evaluated here: %s", path.name, error)
         return None
 
 
 def parity_of(place: Workplace, path: Path) -> Parity | None:
     """Execute a file on the held-out feeds; None where its format cannot run on this machine."""
-    session = _opened(place, path)
-    if session is None:
+    opened = _opened(place, path)
+    if opened is None:
         return None
+    session, protocol = opened
     return measured(
         session,
         place.feeds,
@@ -276,6 +293,7 @@ def parity_of(place: Workplace, path: Path) -> Parity | None:
             (a, b.port())
             for a, b in port_pairs(place.converter, place.program.outputs, output=True)
         ],
+        protocol=protocol,
     )
 
 
@@ -297,7 +315,10 @@ def _executed(
     work.converter.convert(
         work.program, path, precision=precision, recipe=recipe, sources=work.sources()
     )
-    result = work.open_session(path).run(
+    opened = _opened(work, path)
+    if opened is None:
+        raise NotImplementedError(f"{path.name} cannot be executed here")
+    result = opened[0].run(
         {
             entry.name: to_layout(feed[port.name], port, entry.port())
             for port, entry in port_pairs(work.converter, work.program.inputs, output=False)

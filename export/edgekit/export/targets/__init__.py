@@ -32,6 +32,8 @@ class FileFormat:
     minimum_os: str | None = None
     half_math: bool = True
     """Whether an fp16 file computes in float16 everywhere, so that large values overflow."""
+    evaluator: str | None = None
+    """Module whose `open_package` executes the format where its own runtime cannot."""
 
 
 FORMATS: dict[Format, FileFormat] = {
@@ -47,7 +49,12 @@ FORMATS: dict[Format, FileFormat] = {
         half_math=False,
     ),
     "mlpackage": FileFormat(
-        "mlpackage", "ios", "edgekit.export.targets.coreml", ("coremltools",), "iOS 16"
+        "mlpackage",
+        "ios",
+        "edgekit.export.targets.coreml",
+        ("coremltools",),
+        "iOS 16",
+        evaluator="edgekit.export.mil.session",
     ),
     "aimodel": FileFormat(
         "aimodel", "ios", "edgekit.export.targets.coreai", ("coreai_torch", "coreai_opt"), "iOS 27"
