@@ -53,7 +53,7 @@ class Recipe:
     """"base" adapts the shipped base by low-rank factors, "scratch" trains all weights."""
     size_px: int = 128
     """Side of pairs and student, a multiple of 32."""
-    pairs: int = 160
+    pairs: int = 128
     """Pairs to ask the teacher for; held-out ones are among them."""
     steps: int = 400
     """Training steps at most."""
