@@ -177,3 +177,25 @@ def test_inspecting_something_else_is_bad_input(tmp_path, capsys):
 
     assert code == 4
     assert "not a finished pairs" in said
+
+
+def test_the_bundled_teacher_makes_pairs_that_pass(tmp_path, capsys):
+    words = ("--concept", "turn it into a pencil sketch", "--count", 10, "--work-size", 128)
+
+    code, said, _ = edgekit(capsys, "pairs", "make", *words, "--out", tmp_path / "out", "--json")
+
+    facts = json.loads(said)
+    assert code == 0
+    assert facts["rejected"] <= 1
+    assert facts["teacher"].startswith("bundled@")
+
+
+def test_an_unknown_concept_names_the_known_ones(tmp_path, capsys):
+    out = tmp_path / "out"
+
+    code, _, said = edgekit(capsys, "pairs", "make", "--concept", "make it purple", "--out", out)
+
+    assert code == 4
+    assert "does not know 'make it purple'" in said
+    assert "make it night" in said
+    assert not out.exists()

@@ -144,3 +144,26 @@ def test_every_command_says_what_it_does_with_an_example(capsys):
 
         assert code == 0
         assert "Example: edgekit teacher" in " ".join(said.split())
+
+
+def test_the_bundled_teacher_is_described_with_what_it_knows(capsys):
+    code, said, _ = edgekit(capsys, "teacher", "info", "--json")
+
+    facts = json.loads(said)
+    assert code == 0
+    assert facts["name"] == "bundled"
+    assert facts["parameters"] <= 11_000_000
+    assert "make it night" in facts["concepts"]
+    assert facts["card"]["licence"] == "Apache-2.0"
+
+
+def test_the_bundled_teacher_edits_a_photo_and_refuses_what_it_does_not_know(
+    photo, tmp_path, capsys
+):
+    good = edgekit(capsys, "teacher", "sample", photo, "--concept", "make it night", "-o", tmp_path)
+    bad = edgekit(capsys, "teacher", "sample", photo, "--concept", "make it red", "-o", tmp_path)
+
+    strip = np.asarray(Image.open(good[1].strip()))
+    assert (good[0], bad[0]) == (0, 4)
+    assert strip[:, :60].mean() > 1.5 * strip[:, -60:].mean()
+    assert "make it night" in bad[2]

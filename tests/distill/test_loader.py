@@ -19,7 +19,7 @@ import pytest
 from edgekit.core.errors import BadInput, EdgekitError
 from edgekit.core.seams import Teacher
 from edgekit.distill.teachers import folders, loader
-from edgekit.distill.teachers.folders import check_concept, describe_teacher
+from edgekit.distill.teachers.folders import card_sampling, check_concept, describe_teacher
 from edgekit.distill.teachers.loader import DiffusionTeacher, load_teacher
 from edgekit.distill.teachers.pipelines import ADAPTERS, Sampling, work_size
 
@@ -200,9 +200,48 @@ def test_a_card_recommends_steps_guidance_and_sizes(saved, tmp_path):
 
     teacher = load_teacher(folder, device="cpu")
     asked = load_teacher(folder, device="cpu", steps=3)
+    pairs = load_teacher(folder, device="cpu", pairs_px=16)
 
     assert (teacher.sample.steps, teacher.sample.guidance, teacher.smallest_px) == (6, 1.0, 16)
     assert asked.sample.steps == 3
+    assert (pairs.smallest_px, pairs.largest_px) == (32, 32)
+
+
+def test_a_card_without_advice_tells_by_what_it_measured():
+    card = {
+        "settings": {"resolution": 256},
+        "metrics": {
+            "protocol": {"steps": 8},
+            "mean_psnr_db_by_guidance": {"1.0": 27.4, "1.5": 27.3},
+        },
+    }
+
+    advice = card_sampling(card)
+
+    assert advice == {
+        "steps": 8, "guidance": 1.0, "image_guidance": 1.0, "sizes_px": [128, 256],
+    }  # fmt: skip
+    assert card_sampling({}) == card_sampling({"metrics": []}) == {}
+
+
+def test_the_bundled_teacher_makes_pairs_in_few_steps_at_its_largest_size():
+    described = describe_teacher("bundled")
+
+    teacher = load_teacher("bundled", device="cpu", pairs_px=128)
+
+    assert (teacher.sample.steps, teacher.smallest_px) == (4, 256)
+    assert described.sampling.steps == 8
+    assert "make it night" in described.concepts
+    assert described.parameters < 11e6
+
+
+def test_the_bundled_teacher_refuses_an_unknown_concept():
+    teacher = load_teacher("bundled", device="cpu")
+
+    with pytest.raises(BadInput, match="does not know 'make it purple'") as caught:
+        teacher.edit(photos(1), "make it purple", seed=0)
+
+    assert "make it night" in caught.value.hint
 
 
 @pytest.mark.parametrize(

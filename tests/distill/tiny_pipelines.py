@@ -132,7 +132,7 @@ def _stable_diffusion(kind: type) -> object:
     def build(folder: Path, turbo: bool) -> None:
         spacing = {"timestep_spacing": "trailing"} if turbo else {}
         scheduler = (
-            EulerDiscreteScheduler(**spacing)
+            EulerDiscreteScheduler(steps_offset=1, **spacing)
             if turbo
             else PNDMScheduler(skip_prk_steps=True, steps_offset=1)
         )

@@ -37,6 +37,9 @@ def make(
     image_guidance: float | None = typer.Option(None, help="InstructPix2Pix: hold on the photo."),
     strength: float | None = typer.Option(None, help="SDEdit: share of the schedule to run."),
     batch_size: int | None = typer.Option(None, help="Photos edited at once."),
+    work_size: int | None = typer.Option(
+        None, help="Side at which the teacher works; default: the largest it was trained for."
+    ),
     device: str = typer.Option("auto", help="auto, cpu, cuda or mps."),
     min_change: float | None = typer.Option(None, help="Reject edits that change less, of 1."),
     min_structure: float | None = typer.Option(
@@ -86,6 +89,8 @@ def make(
         image_guidance=image_guidance,
         strength=strength,
         batch_size=batch_size,
+        work_px=work_size,
+        pairs_px=size,
     )
     pairs = make_pairs(settings, loaded, out, report=ConsoleReport())
     for skipped in pairs.manifest["skipped"]:

@@ -74,6 +74,9 @@ def make_pairs(
     no held-out pair passes (the folder is then complete and can be inspected).
     """
     out = Path(out)
+    check = getattr(teacher, "check_prompt", None)
+    if check is not None:  # before any crop is edited, and before `out` exists
+        check(settings.prompt)
     sources = open_sources(
         settings.photos,
         size_px=settings.size_px,
