@@ -6,9 +6,11 @@ Reading the ports was tried with exported packages on Linux; `run` was never exe
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import coremltools
@@ -27,6 +29,8 @@ class CoreMLSession:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     model: Any
+    copy: TemporaryDirectory[str]
+    """Where the package that is open lies; gone with the session."""
 
     def run(self, feeds: Mapping[str, Batch]) -> Mapping[str, Batch]:
         """Map input names to arrays and return output names to arrays."""
@@ -42,9 +46,15 @@ class CoreMLSession:
 
 
 def open_file(path: Path, *, threads: int) -> CoreMLSession:
-    """Load a Core ML package on all compute units; `threads` has no meaning there."""
+    """Load a Core ML package on all compute units; `threads` has no meaning there.
+
+    A copy is opened, because coremltools 9 writes the package's ``Manifest.json`` anew when it
+    opens one, and the file that was verified must stay what it is.
+    """
+    copy = TemporaryDirectory(suffix=".edgekit", ignore_cleanup_errors=True)
     try:
-        model = coremltools.models.MLModel(str(path))
+        package = shutil.copytree(path, Path(copy.name) / path.name)
+        model = coremltools.models.MLModel(str(package))
         description = model.get_spec().description
     except Exception as error:  # coremltools and the framework below raise what they like
         raise unreadable(path, error) from error
@@ -52,6 +62,7 @@ def open_file(path: Path, *, threads: int) -> CoreMLSession:
         tuple(_port(feature, path) for feature in description.input),
         tuple(_port(feature, path) for feature in description.output),
         model,
+        copy,
     )
 
 
