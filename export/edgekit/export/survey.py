@@ -113,11 +113,33 @@ def _latencies(
     }
 
 
+def table(result: Mapping[str, Any]) -> str:
+    """Return the rows of a survey as a Markdown table; a recipe in bold is what ships."""
+    lines = [
+        "| file | recipe | MB | worst dB | largest difference | CPU ms |",
+        "|---|---|---|---|---|---|",
+    ]
+    shipped: set[tuple[str, str]] = set()
+    for row in result["rows"]:
+        parity, kind = row["parity"], (row["format"], row["precision"])
+        recipe = row["recipe"] if kind in shipped else f"**{row['recipe']}**"
+        shipped.add(kind)
+        latency = row.get("cpu_ms_one_thread")
+        lines.append(
+            f"| {row['format']} {row['precision']} | {recipe} | {row['bytes'] / 1e6:.2f} "
+            f"| {parity['worst_psnr_db']:.1f} | {parity['max_abs']:.1e} "
+            f"| {'' if latency is None else f'{latency:.1f}'} |"
+        )
+    return "\n".join(lines)
+
+
 def main(argv: Sequence[str]) -> None:
-    """Survey the student folder ``argv[0]`` and write the result to ``argv[1]``."""
+    """Survey the student folder ``argv[0]``, write the result to ``argv[1]``, print the table."""
     opener = resolved(argv[2] if len(argv) > 2 else "edgekit.runtime.sessions:open_session")
     with tempfile.TemporaryDirectory() as scratch:
-        write_json(Path(argv[1]), survey(Path(argv[0]), Path(scratch), open_session=opener))
+        result = survey(Path(argv[0]), Path(scratch), open_session=opener)
+    write_json(Path(argv[1]), result)
+    print(table(result))
 
 
 if __name__ == "__main__":

@@ -45,7 +45,6 @@ FORMATS: dict[Format, FileFormat] = {
         "android",
         "edgekit.export.targets.litert",
         ("litert_torch", "ai_edge_litert", "ai_edge_quantizer"),
-        "Android 8",
         half_math=False,
     ),
     "mlpackage": FileFormat(

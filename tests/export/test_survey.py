@@ -1,0 +1,41 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from edgekit.export.survey import every_recipe, table
+from edgekit.export.targets import converter_of
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks/results"
+PAGE = (ROOT / "docs/export.md").read_text(encoding="utf-8")
+
+
+def test_the_figures_in_the_documentation_are_those_of_the_committed_result():
+    result = json.loads((RESULTS / "export_night_128.json").read_text(encoding="utf-8"))
+
+    assert table(result) in PAGE
+
+
+@pytest.mark.parametrize("form", ["onnx", "tflite", "mlpackage", "aimodel"])
+def test_the_first_recipe_clears_its_bar_on_the_surveyed_student(form):
+    result = json.loads((RESULTS / "export_night_128.json").read_text(encoding="utf-8"))
+    first = {}
+    for row in result["rows"]:
+        first.setdefault((row["format"], row["precision"]), row)
+
+    worst = {kind: first[form, kind]["parity"]["worst_psnr_db"] for kind in ("fp16", "int8")}
+
+    assert worst["fp16"] >= 55
+    assert worst["int8"] >= 35
+    assert first[form, "int8"]["bytes"] < first[form, "fp16"]["bytes"]
+
+
+def test_recipes_that_are_only_measured_come_after_those_that_may_ship():
+    assert every_recipe(converter_of("onnx"), "int8") == (
+        "ends-1",
+        "ends-2",
+        "ends-3",
+        "convolutions",
+        "all",
+    )
