@@ -36,10 +36,11 @@ def test_a_missing_run_is_one_sentence(tmp_path, capsys):
     assert complaint.count("\n") == 2
 
 
-def test_writing_the_report_loads_no_torch(toy_bundle, tmp_path):
+def test_writing_the_report_loads_no_torch(make_bundle, tmp_path):
+    folder = make_bundle(tmp_path / "b", files=(("onnx/toy.fp32.onnx", "onnx", "fp32"),))
     program = (
         "import sys; from edgekit.cli.main import run\n"
-        f"words = ['report', {str(toy_bundle)!r}, '-o', {str(tmp_path / 'r.html')!r}, '-q']\n"
+        f"words = ['report', {str(folder)!r}, '-o', {str(tmp_path / 'r.html')!r}, '-q']\n"
         "assert run(words) == 0 and 'torch' not in sys.modules\n"
     )
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -211,6 +212,45 @@ def test_verify_ends_with_5_when_a_file_fails_and_json_still_has_the_rows(
     assert code == 5
     assert [row["status"] for row in json.loads(said)["checks"]][:2] == ["failed", "ok"]
     assert "onnx/toy.fp32.onnx" in complaint
+
+
+def test_verify_evaluates_core_ml_files_where_core_ml_is_not(
+    tmp_path, make_bundle, capsys, monkeypatch
+):
+    """The golden vectors of the toy bundle, a real package, and the exporter's evaluator."""
+    coremltools = pytest.importorskip("coremltools")
+    pytest.importorskip("torch")
+    from coremltools.converters.mil import Builder
+
+    from edgekit.core.store import file_sha256
+
+    monkeypatch.setattr("edgekit.runtime.sessions.sys.platform", "linux")
+
+    @Builder.program(
+        input_specs=[Builder.TensorSpec((1, 3, 32, 32))], opset_version=coremltools.target.iOS16
+    )
+    def negative(image):
+        return Builder.mul(x=image, y=-1.0, name="image_out")
+
+    folder = make_bundle(tmp_path / "b", files=(("ios/toy.fp32.mlpackage", "ios", "fp32"),))
+    package = folder / "ios/toy.fp32.mlpackage"
+    shutil.rmtree(package)
+    coremltools.convert(
+        negative,
+        inputs=[coremltools.TensorType(name="image", shape=(1, 3, 32, 32))],
+        compute_precision=coremltools.precision.FLOAT32,
+        minimum_deployment_target=coremltools.target.iOS16,
+        skip_model_load=True,
+    ).save(str(package))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["models"][0]["sha256"] = file_sha256(package)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    code, said, _ = edgekit(capsys, "verify", folder)
+
+    assert code == 0
+    assert "ok, evaluated" in said
+    assert "not by the runtime of the format" in said
 
 
 def test_verify_of_files_that_all_need_a_mac_ends_with_7(

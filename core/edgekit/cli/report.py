@@ -28,6 +28,7 @@ def report(
     """
     from edgekit.benchmarks.report.facts import read_run
     from edgekit.benchmarks.report.page import write_report
+    from edgekit.cli.verify import evaluators
     from edgekit.core.store import prepared_folder, size_bytes
 
     file = out or run / "report.html"
@@ -43,6 +44,6 @@ def report(
     ):
         return
     prepared_folder(file.parent)
-    write_report(run, file, report=ConsoleReport())
+    write_report(run, file, evaluators=evaluators(), report=ConsoleReport())
     size = size_bytes(file)
     show({"report": file, "bytes": size}, f"{file}  {size / 1e6:.1f} MB")

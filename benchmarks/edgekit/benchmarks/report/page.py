@@ -17,19 +17,27 @@ from edgekit.benchmarks.report.pictures import Pictures, bundle_pictures
 from edgekit.core.progress import Report, silent
 from edgekit.core.store import write_bytes
 from edgekit.core.versions import edgekit_version
+from edgekit.runtime.verify import Open
 
 
-def write_report(run: Path, out: Path, *, report: Report = silent) -> Path:
+def write_report(
+    run: Path,
+    out: Path,
+    *,
+    evaluators: Mapping[str, Open] | None = None,
+    report: Report = silent,
+) -> Path:
     """Write one HTML file about the run folder (or bundle) `run` to `out` and return `out`.
 
     The page needs no other file and no network. Held-out photos are run through every file of the
-    bundle that can be executed here; what cannot be, and what the run lacks, is said on the page.
+    bundle that can be executed here, or evaluated by one of `evaluators` (suffix -> opener); what
+    cannot be, and what the run lacks, is said on the page.
 
     Raises BadInput for a folder that is neither a run nor a bundle, OutputError if `out` cannot
     be written.
     """
     facts = read_run(run)
-    page = rendered(facts, bundle_pictures(facts, report))
+    page = rendered(facts, bundle_pictures(facts, report, evaluators))
     write_bytes(out, page.encode())
     return out
 

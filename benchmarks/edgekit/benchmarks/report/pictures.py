@@ -17,10 +17,11 @@ from edgekit.core.errors import EdgekitError
 from edgekit.core.images import to_bytes
 from edgekit.core.manifest import ModelEntry
 from edgekit.core.progress import Report
+from edgekit.core.seams import Session
 from edgekit.core.tensors import Batch, Photo
 from edgekit.runtime.pipeline import from_golden, tile_size, to_golden
 from edgekit.runtime.sessions import backend_of, obstacle, open_session
-from edgekit.runtime.verify import IDENTICAL_DB, psnr_db, read_golden
+from edgekit.runtime.verify import IDENTICAL_DB, Open, evaluated, psnr_db, read_golden
 
 ROWS = 4
 INTERPRETED_ROWS = 2
@@ -55,8 +56,10 @@ class Pictures:
     note: str = ""
 
 
-def bundle_pictures(facts: Facts, report: Report) -> Pictures:
-    """Run the golden photos through every file that can be executed here.
+def bundle_pictures(
+    facts: Facts, report: Report, evaluators: Mapping[str, Open] | None = None
+) -> Pictures:
+    """Run the golden photos through every file that can be executed or evaluated here.
 
     The golden vectors bring the PyTorch student's picture; the teacher's comes from the student's
     held-out pairs, where it is found by the photo's bytes.
@@ -74,16 +77,17 @@ def bundle_pictures(facts: Facts, report: Report) -> Pictures:
     slow: list[str] = []
     for index, entry in enumerate(entries):
         report("pictures", index, len(entries), entry.path)
-        if problem := obstacle(Path(entry.path)):
-            missing.append((entry.path, problem.what))
-            continue
+        path = facts.bundle_folder / entry.path
         try:
-            if backend_of(Path(entry.path)).interpreted_on == sys.platform:
+            session, word = _opened(path, evaluators or {})
+            if backend_of(path).interpreted_on == sys.platform:
                 slow.append(RUNTIMES[entry.format])
-                _add_file(facts.bundle_folder, entry, golden[:INTERPRETED_ROWS], rows)
+                _add_file(session, entry, golden[:INTERPRETED_ROWS], rows, word)
             else:
-                _add_file(facts.bundle_folder, entry, golden, rows)
-        except (EdgekitError, ValueError, RuntimeError) as error:
+                _add_file(session, entry, golden, rows, word)
+        except EdgekitError as error:
+            missing.append((entry.path, error.what))
+        except (ValueError, RuntimeError) as error:
             missing.append((entry.path, f"it could not be run: {error}"))
     report("pictures", len(entries), len(entries))
     note = ""
@@ -122,13 +126,28 @@ def _first_cells(
     return cells
 
 
+def _opened(path: Path, evaluators: Mapping[str, Open]) -> tuple[Session, str]:
+    """Return a session for `path` and, if it is a stand-in, the word that says so."""
+    problem = obstacle(path)
+    if problem is None:
+        return open_session(path), ""
+    if path.suffix not in evaluators:
+        raise problem
+    session, _ = evaluated(evaluators[path.suffix], path, problem.what)
+    if session is None:
+        raise problem
+    return session, " (evaluated)"
+
+
 def _add_file(
-    folder: Path, entry: ModelEntry, golden: Sequence[Mapping[str, Batch]], rows: list[list[Cell]]
+    session: Session,
+    entry: ModelEntry,
+    golden: Sequence[Mapping[str, Batch]],
+    rows: list[list[Cell]],
+    word: str,
 ) -> None:
-    path = folder / entry.path
-    session = open_session(path)
     ports = tuple(port.port() for port in entry.inputs)
-    title = f"{RUNTIMES[entry.format]} {entry.precision}"
+    title = f"{RUNTIMES[entry.format]} {entry.precision}{word}"
     for sample, row in zip(golden, rows, strict=False):
         found = session.run(from_golden(sample, ports))[entry.outputs[0].name]
         nchw = to_golden(found, entry.outputs[0].port())

@@ -44,13 +44,14 @@ def headline(facts: Facts) -> list[Tile]:
     """Return the tiles that the run's files can fill."""
     tiles = []
     if facts.bundle and facts.bundle.models:
-        run = [entry for entry in facts.bundle.models if entry.executed]
-        whole = len(run) == len(facts.bundle.models)
+        checked = [entry for entry in facts.bundle.models if entry.executed]
+        replaced = sum(stood_in(entry) for entry in checked)
+        whole = len(checked) == len(facts.bundle.models)
         tiles.append(
             Tile(
-                f"{len(run)} of {len(facts.bundle.models)}",
-                "files executed and within their bar",
-                "" if whole else "the others need another system",
+                f"{len(checked)} of {len(facts.bundle.models)}",
+                "files compared and within their bar",
+                f"{replaced} of them evaluated, not by Core ML" if replaced else "",
                 good=whole,
             )
         )
@@ -146,12 +147,23 @@ def file_rows(bundle: BundleManifest) -> list[FileRow]:
                 share,
                 _worst(entry),
                 f"{entry.parity.max_abs:.1e}" if entry.parity else "",
-                "yes" if entry.executed else "not on this system",
+                _executed(entry),
                 entry.minimum_os or "",
                 entry.recipe,
             )
         )
     return rows
+
+
+def _executed(entry: ModelEntry) -> str:
+    if stood_in(entry):
+        return "evaluated, not by its runtime"
+    return "yes" if entry.executed else "not on this system"
+
+
+def stood_in(entry: ModelEntry) -> bool:
+    """Tell whether edgekit's own evaluator stood in for the format's runtime at export."""
+    return entry.parity is not None and entry.parity.protocol.endswith("/edgekit.mil")
 
 
 def _worst(entry: ModelEntry) -> str:
