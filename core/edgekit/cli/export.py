@@ -30,8 +30,7 @@ def export(
 
     Example: edgekit export runs/night --target onnx --target android --target ios
     """
-    from edgekit.export.bundle import export_student, wanted_rows
-    from edgekit.runtime.sessions import open_session
+    from edgekit.export.targets import wanted_rows
 
     run = run or latest_run()
     rows = wanted_rows(target, precision)
@@ -39,6 +38,9 @@ def export(
     plan = {"student": run, "out": folder, "files": [f"{form} {kind}" for form, kind in rows]}
     if planned(plan):
         return
+    from edgekit.export.bundle import export_student  # loads torch
+    from edgekit.runtime.sessions import open_session
+
     bundle = export_student(
         run,
         target,

@@ -44,14 +44,12 @@ from edgekit.export.program import (
     read_student,
     reference_outputs,
 )
-from edgekit.export.rows import FAILED, RECORDS, Record, record_path
+from edgekit.export.rows import FAILED, Record, record_path
 from edgekit.export.targets import (
     FORMATS,
-    TARGETS,
     Row,
-    checked_precisions,
-    checked_targets,
     tool_versions,
+    wanted_rows,
 )
 from edgekit.export.worker import Job
 
@@ -96,13 +94,6 @@ def export_student(
             return done
         _make(source, recipe, wanted, out, open_session, report, isolated)
         return _assembled(source, recipe, wanted, out)
-
-
-def wanted_rows(targets: Sequence[str], precisions: Sequence[str] = PRECISIONS) -> list[Row]:
-    """Return the files that an export makes; raises what `checked_targets` raises."""
-    kinds = checked_precisions(precisions)
-    chosen = checked_targets(targets)
-    return [(form, kind) for target in chosen for form in TARGETS[target] for kind in kinds]
 
 
 def _recipe(student: Student) -> str:
@@ -345,6 +336,3 @@ def _numbers(value: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
         elif isinstance(item, (int, float)) and not isinstance(item, bool):
             found[f"{prefix}{key}"] = float(item)
     return found
-
-
-__all__ = ["RECORDS", "export_student", "file_name", "wanted_rows"]

@@ -99,19 +99,24 @@ def _started(job: Job, parallel: int) -> tuple[subprocess.Popen[bytes], IO[bytes
         stdout=stream,
         stderr=subprocess.STDOUT,
         env={**os.environ, **QUIET, "OMP_NUM_THREADS": threads},
-        preexec_fn=_same_addresses if sys.platform == "linux" else None,
+        preexec_fn=_settle if sys.platform == "linux" else None,
     )
     return process, stream
 
 
-def _same_addresses() -> None:
-    """Switch address randomization off for the worker, where the kernel allows it.
+_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
+_NO_RANDOMIZATION = 0x0040000  # ADDR_NO_RANDOMIZE of <sys/personality.h>
 
-    coreai names a model's constants after hashes that hang on addresses; with equal addresses an
-    export that is repeated on one machine gives equal files.
+
+def _settle() -> None:
+    """Let a worker die with the export that started it, and give it the same addresses each time.
+
+    coreai names a model's constants after hashes that hang on addresses; with equal addresses (if
+    the kernel allows it) an export that is repeated on one machine gives equal files.
     """
-    no_randomization = 0x0040000  # ADDR_NO_RANDOMIZE of <sys/personality.h>
-    ctypes.CDLL(None).personality(no_randomization)
+    kernel = ctypes.CDLL(None)
+    kernel.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    kernel.personality(_NO_RANDOMIZATION)
 
 
 def log_path(out: Path, form: str) -> Path:

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 from edgekit.core.errors import DependencyMissing, unknown_name
 from edgekit.core.manifest import Format, PortEntry, TargetName
 from edgekit.core.seams import PRECISIONS, Port, Precision
 from edgekit.core.versions import EXTRAS, installed
-from edgekit.export.program import Feed, Program
+
+if TYPE_CHECKING:  # the names of targets can be asked for without loading torch
+    from edgekit.export.program import Feed, Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,13 @@ Row: TypeAlias = tuple[Format, Precision]
 def converter_of(name: Format) -> Converter:
     """Import the module that writes files of the format `name`."""
     return cast(Converter, import_module(FORMATS[name].module))
+
+
+def wanted_rows(targets: Sequence[str], precisions: Sequence[str] = PRECISIONS) -> list[Row]:
+    """Return the files that an export makes; raises what `checked_targets` raises."""
+    kinds = checked_precisions(precisions)
+    chosen = checked_targets(targets)
+    return [(form, kind) for target in chosen for form in TARGETS[target] for kind in kinds]
 
 
 def checked_targets(targets: Sequence[str]) -> tuple[TargetName, ...]:
