@@ -18,6 +18,7 @@ from edgekit.benchmarks.report import write_report
 from edgekit.benchmarks.report.charts import bar_chart, curve_charts, nice_ticks
 from edgekit.core.errors import BadInput
 from edgekit.core.store import write_json
+from edgekit.runtime.sessions.fake import fake_image_session
 
 VOID = {"meta", "link", "img", "br", "line", "rect", "polyline"}
 
@@ -188,6 +189,33 @@ def test_what_cannot_run_here_is_said_with_the_reason(page):
 )
 def test_the_runs_own_numbers_and_sentences_are_on_the_page(page, words):
     assert words in page.text
+
+
+def test_a_stand_in_for_a_runtime_is_marked_as_such(toy_bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr("edgekit.runtime.sessions.sys.platform", "linux")
+    stand_ins = {".mlpackage": lambda path: fake_image_session(np.negative, size=32)}
+
+    page = Page(write_report(toy_bundle, tmp_path / "r.html", evaluators=stand_ins).read_text())
+
+    assert "Core ML fp16 (evaluated)" in page.text
+    assert "not by the runtime of the format" in page.text
+    assert len(page.all("img")) == 3 * 5
+
+
+def test_a_stand_in_that_gives_up_leaves_the_file_unrun(toy_bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr("edgekit.runtime.sessions.sys.platform", "linux")
+
+    def gives_up(path):
+        raise NotImplementedError("MIL operations fancy")
+
+    page = Page(
+        write_report(
+            toy_bundle, tmp_path / "r.html", evaluators={".mlpackage": gives_up}
+        ).read_text()
+    )
+
+    assert "ios/toy.fp16.mlpackage" in page.text
+    assert "macOS only" in page.text
 
 
 def test_a_half_run_says_what_is_missing_and_what_to_do(run, tmp_path):

@@ -27,6 +27,7 @@ ROWS = 4
 INTERPRETED_ROWS = 2
 """Photos for a file whose runtime here is an interpreter, which takes seconds a picture."""
 QUALITY = 88
+EVALUATED = " (evaluated)"
 RUNTIMES = {
     "onnx": "ONNX Runtime",
     "tflite": "LiteRT",
@@ -96,6 +97,11 @@ def bundle_pictures(
         note = (
             f"{names} is an interpreter on this system and made the first {INTERPRETED_ROWS} only."
         )
+    if any(cell.title.endswith(EVALUATED) for row in rows for cell in row):
+        note += (
+            " Files marked (evaluated) were computed from their own bytes by edgekit, not by the "
+            "runtime of the format, which this system does not have."
+        )
     where = f"{len(golden)} photos that the student was not trained on"
     return Pictures(rows, missing, where, note)
 
@@ -136,7 +142,7 @@ def _opened(path: Path, evaluators: Mapping[str, Open]) -> tuple[Session, str]:
     session, _ = evaluated(evaluators[path.suffix], path, problem.what)
     if session is None:
         raise problem
-    return session, " (evaluated)"
+    return session, EVALUATED
 
 
 def _add_file(
