@@ -167,3 +167,28 @@ def test_the_bundled_teacher_edits_a_photo_and_refuses_what_it_does_not_know(
     assert (good[0], bad[0]) == (0, 4)
     assert strip[:, :60].mean() > 1.5 * strip[:, -60:].mean()
     assert "make it night" in bad[2]
+
+
+def test_a_toy_teacher_is_trained_described_and_sampled(photo, tmp_path, capsys):
+    out = tmp_path / "mine"
+    times = ("--autoencoder-seconds", 1, "--editor-seconds", 1, "--resolution", 64)
+    words = ("--photos", photo.parent, "--out", out, "--toy", *times, "--device", "cpu", "--json")
+
+    code, said, _ = edgekit(capsys, "teacher", "train", *words)
+    _, described, _ = edgekit(capsys, "teacher", "info", out, "--json")
+
+    made, facts = json.loads(said), json.loads(described)
+    assert code == 0
+    assert made["finished"] is True
+    assert made["identity"] == facts["identity"]
+    assert facts["class"] == "StableDiffusionInstructPix2PixPipeline"
+    assert "make it night" in facts["concepts"]
+
+
+def test_a_resolution_that_cannot_be_trained_is_a_usage_error(photo, tmp_path, capsys):
+    words = ("--photos", photo.parent, "--out", tmp_path / "out", "--resolution", 100)
+
+    code, _, said = edgekit(capsys, "teacher", "train", *words)
+
+    assert code == 2
+    assert "multiple of 64" in said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -162,33 +164,46 @@ def train(
 
     Example: edgekit teacher train --photos photos --out my-teacher
     """
+    from edgekit.core.errors import EdgekitError
     from edgekit.core.images import photo_files
     from edgekit.core.store import prepared_folder
-    from edgekit.distill.teachers.folders import describe_teacher
+    from edgekit.distill.teachers.folders import describe_teacher, quiet
     from edgekit.distill.teachers.loader import device_named
-    from edgekit.distill.teachers.train import TrainSettings
-    from edgekit.distill.teachers.train import train as train_teacher
 
+    with quiet():
+        from edgekit.distill.teachers.fit_autoencoder import AutoencoderSettings
+        from edgekit.distill.teachers.fit_editor import EditorSettings
+        from edgekit.distill.teachers.networks import TOY
+        from edgekit.distill.teachers.train import TrainSettings
+        from edgekit.distill.teachers.train import train as train_teacher
+
+    if resolution < 64 or resolution % 64:
+        raise EdgekitError(f"resolution = {resolution}", hint="choose a multiple of 64")
     state = work or out.with_name(f"{out.name}.work")
     number = len(photo_files(photos))
     place = device_named(device)
-    settings = TrainSettings(
-        photos=photos, out=out, work=state, seed=seed, resolution=resolution, device=place
-    )
     compiled = place == "cuda"  # compiling for a CPU costs more than it saves here
-    autoencoder = replace(settings.autoencoder, compile=compiled)
-    editor = replace(settings.editor, compile=compiled)
+    autoencoder = AutoencoderSettings(compile=compiled, crop=min(128, resolution))
+    editor = EditorSettings(compile=compiled)
     if toy:
-        from edgekit.distill.teachers.networks import TOY
-
         autoencoder = replace(autoencoder, seconds=10, batch=4, crop=32, pool=16, fresh=4)
         editor = replace(editor, seconds=10, batch=4, pool=16, fresh=4)
-        settings = replace(settings, size=TOY, crops_per_set=8, measure_per_set=2)
     if autoencoder_seconds is not None:
         autoencoder = replace(autoencoder, seconds=autoencoder_seconds)
     if editor_seconds is not None:
         editor = replace(editor, seconds=editor_seconds)
-    settings = replace(settings, autoencoder=autoencoder, editor=editor)
+    settings = TrainSettings(
+        photos=photos,
+        out=out,
+        work=state,
+        seed=seed,
+        resolution=resolution,
+        device=place,
+        autoencoder=autoencoder,
+        editor=editor,
+    )
+    if toy:
+        settings = replace(settings, size=TOY, crops_per_set=8, measure_per_set=2)
     if planned(
         {
             "step": "teacher train",
@@ -205,7 +220,8 @@ def train(
     ):
         return
     prepared_folder(out)
-    done = train_teacher(settings)
+    with quiet(), redirect_stdout(sys.stderr):  # packages print; stdout is for the result
+        done = train_teacher(settings)
     found = describe_teacher(str(done.folder))
     show(
         {

@@ -71,7 +71,6 @@ def describe_teacher(where: str | Path = BUNDLED) -> TeacherInfo:
         for key, value in card_sampling(card).items()
         if key in ("steps", "guidance", "image_guidance", "strength")
     }
-    bundled = name == BUNDLED
     return TeacherInfo(
         name=name,
         folder=folder,
@@ -84,7 +83,7 @@ def describe_teacher(where: str | Path = BUNDLED) -> TeacherInfo:
             class_name,
             **cast(dict[str, Any], {**_NOTHING, **recommended}),
         ),
-        concepts=known_concepts() if bundled else (),
+        concepts=known_concepts() if name == BUNDLED or "edits" in card else (),
         card=card,
     )
 
@@ -95,19 +94,19 @@ _NOTHING: dict[str, None] = dict.fromkeys(
 
 
 def known_concepts() -> tuple[str, ...]:
-    """Return one wording of each edit that the bundled teacher knows."""
+    """Return one wording of each edit that a teacher trained by edgekit knows."""
     return edit_named("").known
 
 
 def check_concept(prompt: str) -> None:
-    """Raise BadInput, naming the known concepts, if the bundled teacher does not know `prompt`."""
+    """Raise BadInput, naming the known concepts, if the vocabulary does not have `prompt`."""
     known = edit_named(prompt).known
     if not known:
         return
     near = difflib.get_close_matches(prompt, known, n=1)
     suggestion = f"did you mean {near[0]!r}? " if near else ""
     raise BadInput(
-        f"the bundled teacher does not know {prompt!r}",
+        f"this teacher does not know {prompt!r}",
         hint=f"{suggestion}known: {', '.join(known)}; any prompt works with another --teacher",
     )
 
