@@ -118,6 +118,18 @@ def test_another_seed_gives_another_edit(loaded, small_qwen, class_name):
     assert spread(first, second) > 0
 
 
+@pytest.mark.parametrize("class_name", [*OTHERS, *QWEN])
+def test_each_class_edits_in_the_16_bits_of_a_gpu(saved, small_qwen, class_name):
+    small = {"work_px": 32} if class_name in OTHERS else {}
+    teacher = load_teacher(saved(class_name), device="cpu", dtype="bfloat16", steps=2, **small)
+
+    edited = teacher.edit(photos(2), PROMPT, seed=0)
+
+    assert edited.shape == (2, 40, 50, 3)
+    assert edited.std() > 1
+    assert teacher.sampling["dtype"] == "bfloat16"
+
+
 @pytest.mark.parametrize("class_name", [INSTRUCT, "FluxKontextPipeline", QWEN[0]])
 def test_the_prompt_reaches_the_edit(loaded, small_qwen, class_name):
     teacher, one = loaded(class_name), photos(1)
