@@ -26,6 +26,12 @@ def test_a_dry_run_prints_the_resolved_recipe_and_writes_nothing(tmp_path, capsy
     assert not out.exists()
 
 
+def test_the_run_folder_is_named_after_the_concept_if_no_other_is_given(capsys):
+    run(["distill", "--concept", "Make it night!", "--dry-run"])
+
+    assert json.loads(said(capsys).out)["out"] == "runs/make-it-night"
+
+
 def test_a_recipe_file_and_options_go_together(tmp_path, capsys):
     file = tmp_path / "r.toml"
     file.write_text('concept = "make it night"\nsteps = 7\nseed = 3\n')
@@ -42,7 +48,6 @@ def test_a_recipe_file_and_options_go_together(tmp_path, capsys):
         (["--out", "x"], 2, "no concept is given"),
         (["--concept", "make it night", "--out", "x", "--profile", "gpus"], 2, "'gpu'"),
         (["--concept", "make it night", "--out", "x", "--rank", "0"], 2, "rank = 0"),
-        (["--concept", "make it night"], 2, "--out"),
         (["--concept", "make it a llama", "--out", "x"], 4, "does not know 'make it a llama'"),
         (["--concept", "make it night", "--out", "x", "--pairs", "none"], 4, "does not exist"),
         (["--concept", "make it night", "--out", "x", "--photos", "none"], 4, "does not exist"),

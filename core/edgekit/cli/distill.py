@@ -41,7 +41,7 @@ def distill(
     ),
     arch: str | None = typer.Option(None, help="edgekit (default), or the baseline resnet9."),
     name: str | None = typer.Option(None, help="Name of the model files; default: the concept."),
-    size_px: int | None = typer.Option(None, help="Side of the student's pictures."),
+    size: int | None = typer.Option(None, help="Side of the student's pictures."),
     count: int | None = typer.Option(None, help="Pairs to ask the teacher for."),
     steps: int | None = typer.Option(None, help="Training steps at most."),
     minutes: float | None = typer.Option(None, help="Training minutes at most."),
@@ -70,7 +70,7 @@ def distill(
         "init": init,
         "arch": arch,
         "name": name,
-        "size_px": size_px,
+        "size_px": size,
         "pairs": count,
         "steps": steps,
         "minutes": minutes,
@@ -98,11 +98,11 @@ def distill(
     manifest = run(chosen, out, photos=photos, pairs=pairs, report=ConsoleReport())
     ours, source = manifest["quality"]["student"], manifest["quality"]["source"]
     adapter = manifest["adapter"]
-    size = f", adapter {adapter['bytes'] / 1000:.0f} kB" if adapter else ""
+    stored = f", adapter {adapter['bytes'] / 1000:.0f} kB" if adapter else ""
     show(
         {"out": str(out), **manifest},
         f"{out}: {manifest['parameters'] / 1e6:.2f} M parameters, {manifest['gmac']:.2f} GMAC"
-        f"{size}; trained {manifest['seconds']:.0f} s; {ours['psnr_db']:.1f} dB to the teacher "
+        f"{stored}; trained {manifest['seconds']:.0f} s; {ours['psnr_db']:.1f} dB to the teacher "
         f"(untouched source {source['psnr_db']:.1f}); look at {out / 'preview.png'}; "
         f"next: edgekit export {out}",
     )

@@ -133,7 +133,7 @@ def _checked_pairs(recipe: Recipe, folder: Path) -> str:
     if facts["size_px"] < recipe.size_px:
         raise BadInput(
             f"{folder} holds pairs of {facts['size_px']} pixels, fewer than {recipe.size_px}",
-            hint=f"add --size-px {facts['size_px'] // 32 * 32}, or make larger pairs",
+            hint=f"add --size {facts['size_px'] // 32 * 32}, or make larger pairs",
         )
     return str(facts["recipe_sha256"])
 

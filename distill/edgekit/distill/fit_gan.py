@@ -57,7 +57,7 @@ class FitSettings:
     adversarial: float = 0.0
     seed: int = 0
     minutes: float = math.inf
-    check_every: int = 40
+    check_every: int = 25
     checkpoint_s: float = 20.0
     """Seconds between two checkpoints; 0 writes one at every check."""
     frozen_norms: bool = True

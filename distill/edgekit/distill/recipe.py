@@ -53,9 +53,9 @@ class Recipe:
     """"base" adapts the shipped base by low-rank factors, "scratch" trains all weights."""
     size_px: int = 128
     """Side of pairs and student, a multiple of 32."""
-    pairs: int = 128
+    pairs: int = 80
     """Pairs to ask the teacher for; held-out ones are among them."""
-    steps: int = 400
+    steps: int = 200
     """Training steps at most."""
     minutes: float = 2.8
     """Training minutes at most; the best weights so far are kept."""
