@@ -61,7 +61,7 @@ def _run_isolated(jobs: Sequence[Job], report: Report, total: int) -> None:
         while waiting or running:
             while waiting and len(running) < parallel:
                 job = waiting.pop(0)
-                running.append((job, *_started(job, parallel)))
+                running.append((job, *_started(job)))
             for entry in list(running):
                 job, process, log = entry
                 code = process.poll()
@@ -85,20 +85,19 @@ def _run_isolated(jobs: Sequence[Job], report: Report, total: int) -> None:
 _SLOWEST_FIRST = ("aimodel", "tflite", "mlpackage", "onnx")
 
 
-def _started(job: Job, parallel: int) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+def _started(job: Job) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
     prepared_folder(job.scratch)
     orders = job.scratch.with_suffix(".job.json")
     write_json(orders, job.model_dump(mode="json"))
     log = log_path(job.out, job.format)
     prepared_folder(log.parent)
-    threads = str(max(1, (os.cpu_count() or 1) // parallel))
     stream = log.open("wb")
     process = subprocess.Popen(
         [sys.executable, "-m", "edgekit.export.worker", str(orders)],
         stdin=subprocess.DEVNULL,
         stdout=stream,
         stderr=subprocess.STDOUT,
-        env={**os.environ, **QUIET, "OMP_NUM_THREADS": threads},
+        env={**os.environ, **QUIET},
         preexec_fn=_settle if sys.platform == "linux" else None,
     )
     return process, stream

@@ -46,6 +46,7 @@ class Job(BaseModel):
 
 QUIET = {
     "PYTHONHASHSEED": "0",  # one order of names in every file: equal hashes on every run
+    "OMP_NUM_THREADS": "1",  # one order of summation, whatever else runs
     "PYTHONWARNINGS": "ignore",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "JAX_PLATFORMS": "cpu",
