@@ -89,7 +89,7 @@ class BaseSettings:
     teacher_batch: int = 128
     seed: int = 0
     compile: bool = False
-    """Compile the networks; it took two thirds of a run of five minutes, so only for long ones."""
+    """Compile the networks; it took half of a run of five minutes, so only for long ones."""
 
 
 @dataclass(frozen=True, slots=True)
