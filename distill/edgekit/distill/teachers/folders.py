@@ -134,8 +134,10 @@ def _found(where: str | Path) -> tuple[str, Path]:
 
 def _fetched(hub_id: str) -> Path:
     """Return the folder of a hub id: from the cache, else from the hub."""
-    from diffusers import DiffusionPipeline
     from huggingface_hub import errors
+
+    with quiet():
+        from diffusers import DiffusionPipeline
 
     def download(**options: Any) -> Path:
         with quiet():
