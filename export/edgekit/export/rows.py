@@ -45,8 +45,6 @@ from edgekit.export.program import (
 from edgekit.export.ranges import half_overflow
 from edgekit.export.targets import FORMATS, Converter, Sources, converter_of, tool_versions
 
-SAMPLES = 8
-"""Held-out samples that parity is measured on."""
 CALIBRATION_SAMPLES = 16
 MIN_INT8_SHARE = 0.5
 """Below this share of weights in 8 bits, a file that calls itself int8 is mislabelled."""
@@ -133,7 +131,7 @@ def make_rows(
     name: str,
 ) -> None:
     """Make each precision of `form` that `keys` names, and write one record for each."""
-    feeds = heldout_feeds(student, limit=SAMPLES)
+    feeds = heldout_feeds(student, limit=FORMATS[form].samples)
     place = Workplace(
         student,
         load_program(student),

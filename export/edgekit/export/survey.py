@@ -21,10 +21,11 @@ from edgekit.core.store import size_bytes, write_json
 from edgekit.core.tensors import Batch
 from edgekit.export.parity import PROTOCOL, to_layout
 from edgekit.export.program import heldout_feeds, load_program, read_student, reference_outputs
-from edgekit.export.rows import SAMPLES, Workplace, parity_of, port_pairs
+from edgekit.export.rows import Workplace, parity_of, port_pairs
 from edgekit.export.targets import FORMATS, Converter, tool_versions
 from edgekit.export.worker import resolved
 
+SAMPLES = 8
 CALLS, WARM_UP = 30, 4
 _TIMED: tuple[Format, ...] = ("onnx", "tflite")
 """Formats whose runtime here is the one that a phone has, so that a ranking means something."""

@@ -34,6 +34,8 @@ class FileFormat:
     minimum_os: str | None = None
     half_math: bool = True
     """Whether an fp16 file computes in float16 everywhere, so that large values overflow."""
+    samples: int = 8
+    """Held-out samples that parity is measured on; fewer where execution is slow."""
     evaluator: str | None = None
     """Module whose `open_package` executes the format where its own runtime cannot."""
 
@@ -58,7 +60,12 @@ FORMATS: dict[Format, FileFormat] = {
         evaluator="edgekit.export.mil.session",
     ),
     "aimodel": FileFormat(
-        "aimodel", "ios", "edgekit.export.targets.coreai", ("coreai_torch", "coreai_opt"), "iOS 27"
+        "aimodel",
+        "ios",
+        "edgekit.export.targets.coreai",
+        ("coreai_torch", "coreai_opt"),
+        "iOS 27",
+        samples=4,  # an interpreter: about a second a picture of 256 pixels
     ),
 }
 TARGETS: dict[TargetName, tuple[Format, ...]] = {
