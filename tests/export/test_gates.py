@@ -1,12 +1,15 @@
 """What becomes of a file that is not what it should be; the faults are put in a converter."""
 
+import errno
+import os
+
 import onnx
 import pytest
 import torch
 from onnx import numpy_helper
 from tests.export.programs import Network, trained, write_student
 
-from edgekit.core.errors import ParityFailed, QualityFailed, TargetUnsupported
+from edgekit.core.errors import OutputError, ParityFailed, QualityFailed, TargetUnsupported
 from edgekit.export import parity, rows
 from edgekit.export.bundle import export_student
 from edgekit.export.targets import onnx as onnx_format
@@ -148,6 +151,25 @@ def test_a_precision_that_cannot_be_converted_does_not_cost_the_others(
 
     assert [model.precision for model in bundle.models] == ["fp32"]
     assert bundle.refused[0].reason == "cannot be converted: no kernel for aten::frobnicate"
+
+
+def test_a_full_disk_is_said_in_one_sentence_and_finished_files_stay(
+    student, tmp_path, monkeypatch
+):
+    right = rows.shutil.copyfile
+
+    def full(source, destination):
+        if "fp16" in destination.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(destination))
+        return right(source, destination)
+
+    monkeypatch.setattr(rows.shutil, "copyfile", full)
+
+    with pytest.raises(OutputError, match="cannot be written: No space left on device"):
+        exported(student, tmp_path / "bundle", "fp32", "fp16")
+
+    assert (tmp_path / "bundle/onnx/make-it-night.fp32.onnx").is_file()
+    assert not (tmp_path / "bundle/manifest.json").exists()
 
 
 def test_a_target_that_ends_without_a_file_is_an_error(student, tmp_path, monkeypatch):

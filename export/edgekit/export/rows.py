@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from edgekit.core.errors import EdgekitError, OutputError, TargetUnsupported
+from edgekit.core.errors import EdgekitError, TargetUnsupported
 from edgekit.core.manifest import Format, ModelEntry, PortEntry
 from edgekit.core.seams import OpenSession, Port, Precision, Session
 from edgekit.core.store import file_sha256, prepared_folder, size_bytes, write_json
@@ -48,6 +48,8 @@ from edgekit.export.targets import FORMATS, Converter, Sources, converter_of, to
 CALIBRATION_SAMPLES = 16
 MIN_INT8_SHARE = 0.5
 """Below this share of weights in 8 bits, a file that calls itself int8 is mislabelled."""
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+"""Errors that say nothing about a converter: the place to write to is at fault."""
 RECORDS = ".records"
 FAILED = "failed"
 
@@ -205,12 +207,9 @@ def _attempt(place: Workplace, precision: Precision, recipe: str) -> _Outcome:
             place.program, path, precision=precision, recipe=recipe, sources=place.sources()
         )
     except Exception as error:  # converters raise anything; the log has the traceback
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OutputError(
-                f"{place.out}: the disk is full",
-                hint="free some space and run the same command again",
-            ) from error
         if isinstance(error, EdgekitError):
+            raise
+        if isinstance(error, OSError) and error.errno in UNWRITABLE:
             raise
         _log.exception("%s %s cannot be converted", place.form, precision)
         first = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict
 
-from edgekit.core.errors import EdgekitError
+from edgekit.core.errors import EdgekitError, OutputError
 from edgekit.core.manifest import Format
 from edgekit.core.seams import OpenSession, Precision
 from edgekit.core.store import write_json
@@ -71,19 +71,27 @@ def resolved(reference: str) -> OpenSession:
 
 
 def work(job: Job, open_session: OpenSession) -> None:
-    """Make the files of `job` in this process."""
+    """Make the files of `job` in this process; OutputError if their place cannot be written."""
     from edgekit.export.program import read_student
-    from edgekit.export.rows import make_rows
+    from edgekit.export.rows import UNWRITABLE, make_rows
 
-    make_rows(
-        read_student(job.student),
-        job.format,
-        job.keys,
-        job.out,
-        job.scratch,
-        open_session=open_session,
-        name=job.name,
-    )
+    try:
+        make_rows(
+            read_student(job.student),
+            job.format,
+            job.keys,
+            job.out,
+            job.scratch,
+            open_session=open_session,
+            name=job.name,
+        )
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise OutputError(
+            f"{job.out} cannot be written: {error.strerror}",
+            hint="free some space or choose another --out; finished files are kept",
+        ) from error
 
 
 def raised_again(answer: Mapping[str, Any]) -> EdgekitError:
