@@ -20,6 +20,7 @@ DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent / "examples"))
 
 SCENE = "fjord"
+SHEET_SCENES = ("coast", "fjord", "alps")
 GAP = 6
 
 
@@ -67,6 +68,36 @@ def strip(run: Path, out: Path) -> None:
     Image.fromarray(row(shown)).save(out, quality=90)
 
 
+def teacher_sheet(out: Path, *, side: int = 150, columns: int = 10) -> None:
+    """Write what the bundled teacher makes of three rendered scenes, one column an edit."""
+    from PIL import Image, ImageDraw
+    from scenes import scene_photo
+
+    from edgekit.core.images import resized
+    from edgekit.distill.teachers.loader import load_teacher
+    from edgekit.distill.teachers.vocabulary import EDITS
+
+    photos = np.stack([scene_photo(name, 256) for name in SHEET_SCENES])
+    teacher = load_teacher("bundled")
+    prompts = {edit.name: edit.wordings[0] for edit in EDITS.values()}
+    prompts |= {
+        "snowy night": "make it night and snowy",
+        "autumn watercolor": "autumn as a watercolor",
+    }
+    shown = {"photo": photos}
+    shown |= {name: teacher.edit(photos, prompt, seed=0) for name, prompt in prompts.items()}
+    height = len(photos) * side + 22
+    rows = -(-len(shown) // columns)
+    sheet = Image.new("RGB", (columns * side, rows * height), "white")
+    for place, (name, edits) in enumerate(shown.items()):
+        left, top = place % columns * side, place // columns * height
+        ImageDraw.Draw(sheet).text((left + 4, top + 5), name, fill="black", font_size=13)
+        for number, edit in enumerate(edits):
+            tile = Image.fromarray(resized(edit, side, side))
+            sheet.paste(tile, (left, top + 22 + number * side))
+    sheet.save(out, quality=88)
+
+
 def row(photos: Sequence[np.ndarray]) -> np.ndarray:
     """Return photos of one size in a row with white gaps."""
     gap = np.full((photos[0].shape[0], GAP, 3), 255, np.uint8)
@@ -78,11 +109,14 @@ def main() -> None:
     """Write what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, help="a run folder with a bundle")
+    parser.add_argument("--teacher", action="store_true", help="draw the teacher's sheet")
     arguments = parser.parse_args()
     (DOCS / "bundle.schema.json").write_text(schema_text(), encoding="utf-8")
     (DOCS / "commands.md").write_text(commands_text(), encoding="utf-8")
     if arguments.run:
         strip(arguments.run, DOCS / "images" / "strip.jpg")
+    if arguments.teacher:
+        teacher_sheet(DOCS / "images" / "teacher_edits.jpg")
 
 
 if __name__ == "__main__":

@@ -14,10 +14,9 @@ import copy
 import json
 import math
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,25 +31,33 @@ from torch.nn import functional as F
 from edgekit.core.store import file_sha256, prepared_folder, write_bytes, write_json
 from edgekit.core.tensors import Photo, Photos
 from edgekit.distill.base import CARD, WEIGHTS
+from edgekit.distill.base_pairs import (
+    BasePairs,
+    BaseSettings,
+    Batch,
+    at_all_sizes,
+    contexts_of,
+    drawn_batch,
+    heldout_pairs,
+    sampled_pairs,
+    sampler,
+)
 from edgekit.distill.losses.adversarial import discriminator_loss, generator_loss
 from edgekit.distill.metrics import as_photos, as_tensor, perceptual_distance, quality
 from edgekit.distill.preview import write_preview
 from edgekit.distill.students.cost import count_macs, count_parameters
 from edgekit.distill.students.discriminator import PatchGAN, fresh_discriminator
 from edgekit.distill.students.gan import Generator, Shape, fresh_generator, specialized
-from edgekit.distill.students.text_context import text_context
 from edgekit.distill.teachers.corpus import (
     Bank,
     Corpus,
     read_corpus,
-    sampled,
     test_bank,
     train_bank,
 )
 from edgekit.distill.teachers.folders import describe_teacher
 from edgekit.distill.teachers.loader import load_teacher
-from edgekit.distill.teachers.sampling import Editor, sampled_edits
-from edgekit.distill.teachers.vocabulary import BASE_CONCEPTS, EDITS, edit_named
+from edgekit.distill.teachers.sampling import Editor
 
 BETAS = (0.5, 0.99)
 EMA = 0.999
@@ -61,46 +68,8 @@ ADVERSARY_FROM = 0.15
 SAVE_S = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BaseSettings:
-    """What decides the base, besides the teacher and the photos."""
-
-    concepts: tuple[str, ...] = BASE_CONCEPTS
-    seconds: float = 280.0
-    """Training time; sampling and measuring come on top."""
-    sizes_px: tuple[int, ...] = (256, 128)
-    """Sizes trained on, in turn; the teacher works at the first, the others are reduced from it."""
-    pairs: int = 2048
-    """Pairs a concept."""
-    batches: tuple[int, ...] = (48, 128)
-    crops: int = 2500
-    """Crops of each set of photos from which sources are drawn."""
-    heldout: int = 6
-    """Held-out photos of each set on which every concept is measured."""
-    width: int = 64
-    discriminator_width: int = 48
-    lr: float = 1.5e-3
-    l1: float = 1.0
-    perceptual: float = 1.0
-    adversarial: float = 0.01
-    teacher_steps: int | None = None
-    """Sampling steps and guidance; None takes what the teacher's card recommends."""
-    teacher_guidance: float | None = None
-    teacher_batch: int = 128
-    seed: int = 0
-    compile: bool = False
-    """Compile the networks; it took half of a run of five minutes, so only for long ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Pairs:
-    """All pairs of one size on the device, uint8 (concepts, n, 3, h, w)."""
-
-    sources: Tensor
-    edits: Tensor
-
-
 Log = Callable[..., None]
+Measured = tuple[dict[str, Any], tuple[Photos, Photos, Photos]]
 
 
 def fit_base(
@@ -121,8 +90,7 @@ def fit_base(
         torch.backends.cudnn.benchmark = True
         torch._dynamo.config.suppress_errors = True  # a failed compile falls back to eager
     log = _logger(out, started)
-    contexts = _contexts(settings.concepts, teacher)
-    warm = _warm_compiler(settings, contexts[0].shape, place)
+    contexts = contexts_of(settings.concepts, teacher)
     folder = teacher or "bundled"
     info = describe_teacher(folder)
     loaded = load_teacher(folder, device="cuda" if place.type == "cuda" else "cpu", dtype="float32")
@@ -138,14 +106,12 @@ def fit_base(
     corpus = read_corpus(photos)
     size = settings.sizes_px[0]
     bank = train_bank(corpus, size=size, per_set=settings.crops, seed=settings.seed, device=place)
-    sample = _sampler(editor, settings, how)
-    pairs = _at_all_sizes(_sampled_pairs(bank, settings, sample), settings)
+    sample = sampler(editor, settings, how)
+    pairs = at_all_sizes(sampled_pairs(bank, settings, sample), settings)
     log("pairs", size=size, concepts=len(settings.concepts), each=settings.pairs)
-    if warm is not None:
-        log("compiler", exit=_ended(warm))
     generator, steps = _trained(settings, pairs, contexts, place, out, log)
     photos_held = test_bank(corpus, size=size, device=place)
-    held = _at_all_sizes(_heldout(photos_held, settings, sample), settings)
+    held = at_all_sizes(heldout_pairs(photos_held, settings, sample), settings)
     log("held-out pairs", photos=len(held[0].sources[0]))
     card = _card(settings, generator, contexts, held, out, log)
     card |= {
@@ -173,90 +139,6 @@ def _logger(out: Path, started: float) -> Log:
     return log
 
 
-def _contexts(concepts: Sequence[str], teacher: Path | None) -> list[Tensor]:
-    """Return for each concept the contexts (wordings, tokens, dim) of all its wordings.
-
-    The first is the concept itself. Seeing several wordings, the base learns what they share.
-    """
-    contexts = []
-    for concept in concepts:
-        names = edit_named(concept).edits
-        others = EDITS[names[0]].wordings if len(names) == 1 else ()
-        prompts = dict.fromkeys((concept, *others))
-        contexts.append(torch.stack([text_context(prompt, teacher) for prompt in prompts]))
-    return contexts
-
-
-Sample = Callable[[Tensor, str, int], Tensor]
-
-
-def _sampler(editor: Editor, settings: BaseSettings, how: Mapping[str, Any]) -> Sample:
-    """Return the function that edits images in [0, 1] as the teacher's pipeline does."""
-
-    def sample(images: Tensor, prompt: str, seed: int) -> Tensor:
-        made = []
-        for start in range(0, len(images), settings.teacher_batch):
-            part = images[start : start + settings.teacher_batch]
-            made.append(
-                sampled_edits(
-                    editor,
-                    part,
-                    [prompt] * len(part),
-                    steps=how["steps"],
-                    guidance=how["guidance"],
-                    seed=seed + start,
-                )
-            )
-        return torch.cat(made)
-
-    return sample
-
-
-def _sampled_pairs(bank: Bank, settings: BaseSettings, sample: Sample) -> _Pairs:
-    device = next(iter(bank.sets.values())).device
-    sources, edits = [], []
-    for number, concept in enumerate(settings.concepts):
-        seed = settings.seed * 1_000_003 + number * 10_007 + bank.size
-        images = sampled(bank, settings.pairs, torch.Generator(device).manual_seed(seed))
-        images = (images * 255).round() / 255  # the teacher edits the very bytes that are kept
-        edits.append(_bytes(sample(images, concept, seed)))
-        sources.append(_bytes(images))
-    return _Pairs(torch.stack(sources), torch.stack(edits))
-
-
-def _heldout(bank: Bank, settings: BaseSettings, sample: Sample) -> _Pairs:
-    """Return the pairs of held-out photos, the same photos for every concept."""
-    images = torch.cat([squares[: settings.heldout] for squares in bank.sets.values()])
-    images = images.float() / 255
-    edits = [
-        _bytes(sample(images, concept, 77_000 + 1000 * number))
-        for number, concept in enumerate(settings.concepts)
-    ]
-    return _Pairs(torch.stack([_bytes(images)] * len(edits)), torch.stack(edits))
-
-
-def _at_all_sizes(pairs: _Pairs, settings: BaseSettings) -> list[_Pairs]:
-    """Return the pairs at every size of the settings, the first one's as they are."""
-
-    def reduced(bank: Tensor, size: int) -> Tensor:
-        if bank.shape[-1] == size:
-            return bank
-        return torch.stack([_bytes(_shrunk(images / 255, size)) for images in bank])
-
-    return [
-        _Pairs(reduced(pairs.sources, size), reduced(pairs.edits, size))
-        for size in settings.sizes_px
-    ]
-
-
-def _shrunk(images: Tensor, size: int) -> Tensor:
-    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
-
-
-def _bytes(images: Tensor) -> Tensor:
-    return (images.clamp(0, 1) * 255).round().to(torch.uint8)
-
-
 @dataclass(frozen=True, slots=True)
 class _Networks:
     generator: Generator
@@ -282,7 +164,7 @@ def _networks(settings: BaseSettings, context_dim: int, device: torch.device) ->
 
 def _trained(
     settings: BaseSettings,
-    pairs: Sequence[_Pairs],
+    pairs: Sequence[BasePairs],
     contexts: Sequence[Tensor],
     device: torch.device,
     out: Path,
@@ -305,7 +187,7 @@ def _trained(
         for group in optimizer.param_groups:
             group["lr"] = settings.lr * _schedule(step, share)
         place = step % len(pairs)
-        batch = _drawn(pairs[place], wordings, settings.batches[place], random)
+        batch = drawn_batch(pairs[place], wordings, settings.batches[place], random)
         fights = settings.adversarial > 0 and share >= ADVERSARY_FROM
         terms = _base_step(nets, settings, batch, optimizer, rival if fights else None)
         _follow(average, generator, min(EMA, (1 + step) / (10 + step)))
@@ -320,27 +202,6 @@ def _trained(
             _save(average, out)
     _save(average, out)
     return average.eval(), step
-
-
-Batch = tuple[Tensor, Tensor, Tensor]
-
-
-def _drawn(pairs: _Pairs, wordings: Sequence[Tensor], batch: int, random: torch.Generator) -> Batch:
-    """Return sources, edits in [-1, 1] and contexts of random pairs of random concepts."""
-    device = pairs.sources.device
-    concepts = torch.randint(len(wordings), (batch,), generator=random, device=device)
-    rows = torch.randint(pairs.sources.shape[1], (batch,), generator=random, device=device)
-    flips = torch.rand(batch, 1, 1, 1, generator=random, device=device) < 0.5
-    images = []
-    for bank in (pairs.sources, pairs.edits):
-        drawn = bank[concepts, rows].float().div_(127.5).sub_(1)
-        drawn = torch.where(flips, drawn.flip(-1), drawn)
-        images.append(drawn.contiguous(memory_format=torch.channels_last))
-    picks = torch.rand(batch, generator=random, device=device)
-    most = max(len(words) for words in wordings)
-    table = torch.stack([words[torch.arange(most) % len(words)] for words in wordings])
-    counts = torch.tensor([len(words) for words in wordings], device=device)
-    return images[0], images[1], table[concepts, (picks * counts[concepts]).long()]
 
 
 def _base_step(
@@ -416,7 +277,7 @@ def _card(
     settings: BaseSettings,
     generator: Generator,
     contexts: Sequence[Tensor],
-    held: Sequence[_Pairs],
+    held: Sequence[BasePairs],
     out: Path,
     log: Log,
 ) -> dict[str, Any]:
@@ -426,7 +287,9 @@ def _card(
         for pairs, size in zip(held, settings.sizes_px, strict=True)
     ]
 
-    def one(job: tuple[int, int, _Pairs]) -> tuple[dict[str, Any], tuple[Photos, Photos, Photos]]:
+    def one(
+        job: tuple[int, int, BasePairs],
+    ) -> tuple[dict[str, Any], tuple[Photos, Photos, Photos]]:
         number, size, pairs = job
         sources, edits = (
             bank[number].permute(0, 2, 3, 1).cpu().numpy() for bank in (pairs.sources, pairs.edits)
@@ -476,42 +339,6 @@ def _data_facts(photos: Path, corpus: Corpus, bank: Bank) -> dict[str, Any]:
     if (photos / "corpus.json").is_file():
         facts |= json.loads((photos / "corpus.json").read_text(encoding="utf-8"))
     return facts
-
-
-def _warm_compiler(
-    settings: BaseSettings, context: torch.Size, device: torch.device
-) -> subprocess.Popen[bytes] | None:
-    """Fill the compiler's disk cache in a second process while the teacher samples."""
-    if device.type != "cuda" or not settings.compile:
-        return None
-    code = (
-        "from edgekit.distill import fit_base as f; "
-        f"f.warm_up(f.BaseSettings(sizes_px={settings.sizes_px!r}, batches={settings.batches!r}, "
-        f"width={settings.width}), {tuple(context[1:])!r})"
-    )
-    return subprocess.Popen([sys.executable, "-c", code])
-
-
-def warm_up(settings: BaseSettings, context: tuple[int, int]) -> None:
-    """Run one step of each size, with moving and with settled norms, on zeros."""
-    device = torch.device("cuda")
-    nets = _networks(settings, context[1], device)
-    optimizer = torch.optim.Adam(nets.generator.parameters(), 0.0)
-    for training in (True, False):
-        nets.generator.train(training)
-        for size, batch in zip(settings.sizes_px, settings.batches, strict=True):
-            image = torch.zeros(batch, 3, size, size, device=device)
-            image = image.contiguous(memory_format=torch.channels_last)
-            words = torch.zeros(batch, *context, device=device)
-            _base_step(nets, settings, (image, image, words), optimizer, None)
-
-
-def _ended(process: subprocess.Popen[bytes], patience_s: float = 45) -> int:
-    try:
-        return process.wait(timeout=patience_s)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
 
 
 def main() -> None:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +22,19 @@ from torch.nn import functional as F
 
 from edgekit.core.progress import Report, silent
 from edgekit.core.store import write_bytes
-from edgekit.core.tensors import Photos
+from edgekit.distill.fit_state import (
+    FitData,
+    FitResult,
+    FitSettings,
+    FitState,
+    WeightsSwap,
+    cut_log,
+    device_bytes,
+    fast_bfloat16,
+    placed,
+    rate_share,
+    shuffled,
+)
 from edgekit.distill.losses.adversarial import discriminator_loss, generator_loss
 from edgekit.distill.metrics import as_photos, as_tensor, perceptual_distance
 from edgekit.distill.preview import write_preview
@@ -36,73 +46,12 @@ CHECKPOINT = "checkpoint/state.pt"
 BETAS = (0.5, 0.99)
 EMA = 0.98
 """Share of the old average kept a step: a memory of about 50 steps."""
-WARMUP_STEPS = 10
 SETTLED = 0.6
 """Share of the steps after which a fresh network's batch norms keep their statistics, so that what
 is trained and averaged from there on is what ships."""
 PATIENCE = 6
 LEAST_GAIN = 0.003
 """Training ends when `PATIENCE` checks in a row improve the best score by less than this share."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitSettings:
-    """What the loop needs to know; see `Recipe` for the meaning of the shared names."""
-
-    steps: int
-    batch: int
-    lr: float
-    l1: float = 1.0
-    perceptual: float = 1.0
-    adversarial: float = 0.0
-    seed: int = 0
-    minutes: float = math.inf
-    check_every: int = 25
-    checkpoint_s: float = 20.0
-    """Seconds between two checkpoints; 0 writes one at every check."""
-    frozen_norms: bool = True
-    """Keep batch-norm statistics (adapters); False trains them for the first part of a run."""
-    discriminator_width: int = 32
-    half: bool | None = None
-    """Compute products in bfloat16; None does so where the processor is faster with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class FitData:
-    """uint8 pairs: those to train on and those that choose the best weights."""
-
-    sources: Photos
-    edits: Photos
-    val_sources: Photos
-    val_edits: Photos
-
-
-@dataclass(frozen=True, slots=True)
-class FitResult:
-    """How a run went; the best weights are in the network."""
-
-    step: int
-    """Steps done."""
-    best_step: int
-    seconds: float
-    """Training time over all continuations, without loading or the last evaluation."""
-    stopped: str
-    """"steps", "plateau" or "minutes"."""
-    scores: dict[str, float] = field(default_factory=dict)
-    """Validation terms of the best weights."""
-    first_scores: dict[str, float] = field(default_factory=dict)
-    """The same before any step."""
-
-
-@dataclass(slots=True)
-class _State:
-    step: int = 0
-    seconds: float = 0.0
-    best: float = math.inf
-    best_step: int = 0
-    stale: int = 0
-    scores: dict[str, float] = field(default_factory=dict)
-    first_scores: dict[str, float] = field(default_factory=dict)
 
 
 def fit_gan(
@@ -143,9 +92,9 @@ class _Trainer:
         self.settings, self.folder, self.device = settings, folder, device
         self.fingerprint = fingerprint
         self.half = settings.half if settings.half is not None else fast_bfloat16(device)
-        self.network = _placed(network, device)
+        self.network = placed(network, device)
         self.context = None if context is None else context.to(device)[None]
-        self.sources, self.edits = (_bytes(x, device) for x in (data.sources, data.edits))
+        self.sources, self.edits = (device_bytes(x, device) for x in (data.sources, data.edits))
         self.val_sources = as_tensor(data.val_sources).to(device)
         self.val_edits = as_tensor(data.val_edits).to(device)
         self.trained = {n: p for n, p in network.named_parameters() if p.requires_grad}
@@ -157,9 +106,9 @@ class _Trainer:
         self.rival: torch.optim.Optimizer | None = None
         if settings.adversarial:
             judge = fresh_discriminator(settings.discriminator_width, seed=settings.seed)
-            self.discriminator = _placed(judge, device)
+            self.discriminator = placed(judge, device)
             self.rival = torch.optim.Adam(judge.parameters(), 4e-4, BETAS)
-        self.state = _State()
+        self.state = FitState()
         self.started = time.monotonic()
 
     def run(self, report: Report) -> FitResult:
@@ -208,7 +157,7 @@ class _Trainer:
         settled = settings.frozen_norms or step >= SETTLED * settings.steps
         self.network.train(not settled)
         for group in self.optimizer.param_groups:
-            group["lr"] = settings.lr * _schedule(step, settings.steps)
+            group["lr"] = settings.lr * rate_share(step, settings.steps)
         source, edit = self._batch(step)
         with self._autocast():
             made = self._painted(source)
@@ -258,7 +207,7 @@ class _Trainer:
         count, batch = len(self.sources), self.settings.batch
         rows: list[int] = []
         for place in range(step * batch, (step + 1) * batch):
-            order = _order(self.settings.seed, place // count, count)
+            order = shuffled(self.settings.seed, place // count, count)
             rows.append(int(order[place % count]))
         rng = np.random.default_rng((self.settings.seed, step, 1))
         mirrored = torch.from_numpy(rng.random(batch) < 0.5).to(self.device)[:, None, None, None]
@@ -339,8 +288,8 @@ class _Trainer:
             for name, value in self._averaged():
                 value.copy_(values[name])
 
-    def _swapped(self, values: Mapping[str, Tensor]) -> _Swap:
-        return _Swap(
+    def _swapped(self, values: Mapping[str, Tensor]) -> WeightsSwap:
+        return WeightsSwap(
             self._use, {n: value.detach().clone() for n, value in self._averaged()}, values
         )
 
@@ -362,7 +311,7 @@ class _Trainer:
         state = self.state
         values: dict[str, Any] = {
             "fingerprint": self.fingerprint,
-            "state": {name: getattr(state, name) for name in _State.__slots__},
+            "state": {name: getattr(state, name) for name in FitState.__slots__},
             "weights": {n: value.detach() for n, value in self._averaged()},
             "average": self.average,
             "kept": self.kept,
@@ -391,68 +340,13 @@ class _Trainer:
             self.discriminator.load_state_dict(values["discriminator"])
             self.rival.load_state_dict(values["rival"])
         self.started = time.monotonic()
-        _cut_log(self.folder / LOG, self.state.step)
+        cut_log(self.folder / LOG, self.state.step)
         return True
-
-
-@dataclass(frozen=True, slots=True)
-class _Swap:
-    """Puts other weights into the network for the length of a with block."""
-
-    use: Callable[[Mapping[str, Tensor]], None]
-    before: Mapping[str, Tensor]
-    values: Mapping[str, Tensor]
-
-    def __enter__(self) -> None:
-        self.use(self.values)
-
-    def __exit__(self, *problem: object) -> None:
-        self.use(self.before)
-
-
-def _placed(network: nn.Module, device: torch.device) -> nn.Module:
-    placed: nn.Module = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return placed
-
-
-def fast_bfloat16(device: torch.device) -> bool:
-    """Tell whether `device` multiplies bfloat16 in hardware: then a step takes half the time."""
-    if device.type == "cuda":
-        return True
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    tells = (getattr(torch.cpu, name, None) for name in names)
-    return any(tell() for tell in tells if tell is not None)
-
-
-def _schedule(step: int, steps: int) -> float:
-    """Return the share of the learning rate: a short warm-up, then half a cosine down to 2 %."""
-    warm = min(1.0, (step + 1) / WARMUP_STEPS)
-    return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / max(1, steps))))
-
-
-def _order(seed: int, round_: int, count: int) -> np.ndarray[Any, Any]:
-    return np.random.default_rng((seed, round_)).permutation(count)
-
-
-def _bytes(photos: Photos, device: torch.device) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(photos.transpose(0, 3, 1, 2))).to(device)
 
 
 def _prefixed(scores: Mapping[str, float]) -> dict[str, float]:
     return {f"val_{name}": round(value, 6) for name, value in scores.items()}
 
 
-def _note(state: _State) -> str:
+def _note(state: FitState) -> str:
     return f"best {state.best:.4f} at step {state.best_step}"
-
-
-def _cut_log(path: Path, step: int) -> None:
-    """Drop the lines after `step`, also a half-written one: the run computes them again."""
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line)
-        except (ValueError, KeyError):
-            break
-    write_bytes(path, "".join(line + "\n" for line in kept).encode())
