@@ -74,7 +74,9 @@ class ModelEntry(_Strict):
     outputs: tuple[PortEntry, ...]
     minimum_os: str | None = None
     recipe: str = Field(description="how the precision was made, in words that can be repeated")
-    executed: bool = Field(description="whether this very file was run on this machine")
+    executed: bool = Field(
+        description="whether the format's own runtime ran this very file here; with false, a parity whose protocol ends in edgekit.mil was computed by edgekit from the file's bytes"
+    )
     parity: ParityEntry | None
     placement: dict[str, int] = Field(
         default_factory=dict, description="operator name -> count, as stored in the file"

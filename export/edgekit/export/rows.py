@@ -344,7 +344,7 @@ def _shipped(place: Workplace, precision: Precision, outcome: _Outcome, name: st
         outputs=tuple(e for _, e in port_pairs(converter, place.program.outputs, output=True)),
         minimum_os=form.minimum_os,
         recipe=outcome.words,
-        executed=outcome.parity is not None,
+        executed=outcome.parity is not None and outcome.parity.protocol == PROTOCOL,
         parity=outcome.parity.entry() if outcome.parity else None,
         placement=converter.operators(final),
         tools=tool_versions(form.name),

@@ -44,7 +44,7 @@ def headline(facts: Facts) -> list[Tile]:
     """Return the tiles that the run's files can fill."""
     tiles = []
     if facts.bundle and facts.bundle.models:
-        checked = [entry for entry in facts.bundle.models if entry.executed]
+        checked = [entry for entry in facts.bundle.models if entry.parity is not None]
         replaced = sum(stood_in(entry) for entry in checked)
         whole = len(checked) == len(facts.bundle.models)
         tiles.append(
