@@ -225,7 +225,8 @@ def _data(pairs: PairSet, size_px: int) -> tuple[FitData, tuple[Photos, Photos]]
             "out, too few",
             hint="use more photos or ask for more --pairs; `edgekit pairs inspect` shows why",
         )
-    every = max(2, len(training) // 16)  # about 16 pairs choose the best weights
+    # An eighth of the pairs chooses the best weights, at most about 16 of them.
+    every = max(min(8, len(training) // 2), len(training) // 16)
     chosen = [i for i in range(len(training)) if i % every == every - 1]
     rest = [i for i in range(len(training)) if i % every != every - 1]
     sources, edits = (_sized(photos, size_px) for photos in pairs.load(training))
