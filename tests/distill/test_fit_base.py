@@ -8,7 +8,8 @@ from tests.students import smooth_photos
 
 from edgekit.core.images import save_photo
 from edgekit.distill.base import load_base
-from edgekit.distill.fit_base import BaseSettings, fit_base
+from edgekit.distill.base_pairs import BaseSettings
+from edgekit.distill.fit_base import fit_base
 from edgekit.distill.students.text_context import text_context
 from edgekit.distill.teachers.networks import (
     Size,

@@ -11,15 +11,8 @@ import torch
 from PIL import Image
 from tests.students import smooth_photos, tiny_context, tiny_generator
 
-from edgekit.distill.fit_gan import (
-    CHECKPOINT,
-    LOG,
-    PREVIEW,
-    FitData,
-    FitSettings,
-    fast_bfloat16,
-    fit_gan,
-)
+from edgekit.distill.fit_gan import CHECKPOINT, LOG, PREVIEW, fit_gan
+from edgekit.distill.fit_state import FitData, FitSettings, fast_bfloat16
 from edgekit.distill.lora import attach
 from edgekit.distill.students.gan import Shape, fresh_generator
 from edgekit.distill.students.resnet9 import fresh_resnet9

@@ -75,7 +75,8 @@ class ModelEntry(_Strict):
     minimum_os: str | None = None
     recipe: str = Field(description="how the precision was made, in words that can be repeated")
     executed: bool = Field(
-        description="whether the format's own runtime ran this very file here; with false, a parity whose protocol ends in edgekit.mil was computed by edgekit from the file's bytes"
+        description="whether the format's own runtime ran this very file here; with false, a "
+        "parity whose protocol ends in edgekit.mil was computed by edgekit from the file's bytes"
     )
     parity: ParityEntry | None
     placement: dict[str, int] = Field(

@@ -30,7 +30,8 @@ from edgekit.core.store import (
 )
 from edgekit.core.tensors import Photos
 from edgekit.distill.base import Base, load_base
-from edgekit.distill.fit_gan import FitData, FitResult, FitSettings, fast_bfloat16, fit_gan
+from edgekit.distill.fit_gan import fit_gan
+from edgekit.distill.fit_state import FitData, FitResult, FitSettings, fast_bfloat16
 from edgekit.distill.lora import Adapter, attach, factors, merged, save_adapter, use_factors
 from edgekit.distill.pairs.make import make_pairs
 from edgekit.distill.pairs.settings import PairSettings

@@ -14,6 +14,7 @@ import io
 import os
 import platform
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -159,7 +160,9 @@ def _write_program(path: Path, program: torch.export.ExportedProgram) -> None:
     # torch writes to a path that ends in .pt2; the rename makes it appear at once.
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".pt2-") as place:
         made = Path(place) / path.name
-        torch.export.save(program, made)
+        with warnings.catch_warnings():  # about tensors that share storage: it stores them once
+            warnings.filterwarnings("ignore", "No complete tensor found")
+            torch.export.save(program, made)
         write_bytes(path, made.read_bytes())
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from edgekit.core.assets import asset_folder
 from edgekit.core.errors import BadInput
+from edgekit.distill.teachers.folders import quiet
 
 TOKENS = 16
 """Tokens kept of a prompt; the shipped student holds their keys and values as constants."""
@@ -49,8 +50,9 @@ def _encoder(folder: Path):  # type: ignore[no-untyped-def]  # transformers is n
             f"{folder} has no tokenizer and text_encoder",
             hint="install edgekit-toolchain again from its wheel or source tree",
         )
-    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    encoder = CLIPTextModel.from_pretrained(
-        folder / "text_encoder", local_files_only=True, torch_dtype=torch.float32
-    )
+    with quiet():
+        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        encoder = CLIPTextModel.from_pretrained(
+            folder / "text_encoder", local_files_only=True, torch_dtype=torch.float32
+        )
     return tokenizer, encoder.eval().requires_grad_(False)

