@@ -98,6 +98,44 @@ def teacher_sheet(out: Path, *, side: int = 150, columns: int = 10) -> None:
     sheet.save(out, quality=88)
 
 
+def students_sheet(runs: Path, out: Path, *, side: int = 128) -> None:
+    """Write source, teacher and student of two rendered scenes for every run below `runs`."""
+    import torch
+    from PIL import Image, ImageDraw
+    from scenes import scene_photo
+
+    from edgekit.core.images import resized, to_bytes, to_pixels
+    from edgekit.core.store import read_json
+    from edgekit.distill.teachers.loader import load_teacher
+
+    scenes = np.stack([scene_photo(name, 256) for name in SHEET_SCENES[:2]])
+    small = np.stack([resized(scene, side, side) for scene in scenes])
+    teacher = load_teacher("bundled")
+    blocks = {}
+    for manifest in sorted(runs.glob("*/manifest.json")):
+        facts = read_json(manifest)
+        if facts.get("kind") != "student" or not facts["base_sha256"] or "-random" in str(manifest):
+            continue
+        program = torch.export.load(manifest.parent / "student.pt2").module()
+        edits = teacher.edit(scenes, facts["prompt"], seed=0)
+        rows = []
+        for scene, edit in zip(small, edits, strict=True):
+            image = torch.from_numpy(to_pixels(scene[None])).permute(0, 3, 1, 2)
+            with torch.no_grad():
+                made = program(image).permute(0, 2, 3, 1).numpy()
+            rows.append(row([scene, resized(edit, side, side), to_bytes(made)[0]]))
+        blocks[facts["prompt"]] = np.concatenate(rows)
+    height, width = next(iter(blocks.values())).shape[:2]
+    columns = 2
+    lines = -(-len(blocks) // columns)
+    sheet = Image.new("RGB", (columns * (width + 20), lines * (height + 30)), "white")
+    for place, (prompt, block) in enumerate(blocks.items()):
+        left, top = place % columns * (width + 20), place // columns * (height + 30)
+        ImageDraw.Draw(sheet).text((left + 2, top + 6), prompt, fill="black", font_size=14)
+        sheet.paste(Image.fromarray(block), (left, top + 26))
+    sheet.save(out, quality=88)
+
+
 def row(photos: Sequence[np.ndarray]) -> np.ndarray:
     """Return photos of one size in a row with white gaps."""
     gap = np.full((photos[0].shape[0], GAP, 3), 255, np.uint8)
@@ -110,6 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, help="a run folder with a bundle")
     parser.add_argument("--teacher", action="store_true", help="draw the teacher's sheet")
+    parser.add_argument("--students", type=Path, help="draw the runs below this folder")
     arguments = parser.parse_args()
     (DOCS / "bundle.schema.json").write_text(schema_text(), encoding="utf-8")
     (DOCS / "commands.md").write_text(commands_text(), encoding="utf-8")
@@ -117,6 +156,8 @@ def main() -> None:
         strip(arguments.run, DOCS / "images" / "strip.jpg")
     if arguments.teacher:
         teacher_sheet(DOCS / "images" / "teacher_edits.jpg")
+    if arguments.students:
+        students_sheet(arguments.students, DOCS / "images" / "students.jpg")
 
 
 if __name__ == "__main__":
