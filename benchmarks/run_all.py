@@ -22,11 +22,12 @@ def commands(work: Path, out: Path) -> list[list[str]]:
     edgekit = [sys.executable, "-m", "edgekit.cli.main"]
     run = work / "snow-256"
     baselines = [word for name in ("teacher", "pix2pix", "sd15") for word in ("--baseline", name)]
+    bars = ["--at-least", "teacher=30", "--at-least", "sd15=1000"]
+    latency = out / "latency_256px.json"
     return [
         [*edgekit, "distill", "--concept", "make it snowy", "--size", "256", "--out", str(run)],
         [*edgekit, "export", str(run)],
-        [*edgekit, "bench", str(run), "--calls", "30", *baselines, "--at-least", "teacher=30"]
-        + ["--at-least", "sd15=1000", "--out", str(out / "latency_256px.json")],
+        [*edgekit, "bench", str(run), "--calls", "30", *baselines, *bars, "--out", str(latency)],
         [sys.executable, "-m", "edgekit.export.survey", str(run), str(out / "export_256.json")],
         [sys.executable, str(HERE / "student_vs_teacher.py"), "--work", str(work / "students")],
     ]
