@@ -29,8 +29,10 @@ from safetensors.torch import save
 from edgekit.cli.common import ConsoleReport
 from edgekit.core.store import file_sha256, read_manifest, write_bytes, write_json
 from edgekit.distill.base import CARD, WEIGHTS, load_base
+from edgekit.distill.coverage import spread
 from edgekit.distill.distill import distill, pairs_for
 from edgekit.distill.metrics import as_photos, as_tensor
+from edgekit.distill.pairs.quality import detail
 from edgekit.distill.recipe import Recipe, recipe_for
 from edgekit.distill.students.gan import fresh_generator
 from edgekit.distill.teachers.vocabulary import NEW_CONCEPTS
@@ -139,13 +141,17 @@ def mean_of(rows: Sequence[Mapping[str, Any]], who: str) -> dict[str, float]:
 
 
 def sheet(work: Path, *, across: int = 2, each: int = 3) -> bytes:
-    """Return a JPEG: for each concept `each` held-out photos as source, teacher and student."""
+    """Return a JPEG: for each concept `each` held-out photos as source, teacher and student.
+
+    Of the photos with most detail those that differ most are shown.
+    """
     blocks = []
     for concept in CONCEPTS:
         run = work / recipe_for(concept).name
         with np.load(run / "heldout.npz") as held:
             sources, edits = held["image"], held["teacher"]
-        picks = np.linspace(0, len(sources) - 1, each).round().astype(int)
+        rich = np.argsort([-detail(photo) for photo in sources])[: 2 * each]
+        picks = [rich[i] for i in spread(sources[rich], each)]
         program = torch.export.load(run / "student.pt2").module()
         made = [as_photos(program(as_tensor(sources[i : i + 1])))[0] for i in picks]
         size = sources.shape[1]
