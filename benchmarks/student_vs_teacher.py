@@ -8,7 +8,8 @@ that were held out. The control adapts a base of random weights with the same ad
 steps: if it did as well, the base would be worth nothing. Also measured from scratch: every weight
 trained, same steps.
 
-Results go to benchmarks/results/student_vs_teacher.json, pictures to docs/images/students.jpg.
+Results go to benchmarks/results/student_vs_teacher.json, pictures of the
+held-out photos to students.jpg below --work.
 Finished runs below --work are not repeated.
 """
 
@@ -87,7 +88,7 @@ def main() -> None:
             "means": {who: mean_of(rows, who) for who in ("student", "source")},
         },
     )
-    write_bytes(HERE.parent / "docs" / "images" / "students.jpg", sheet(given.work))
+    write_bytes(given.work / "students.jpg", sheet(given.work))
 
 
 def control_rows(recipe: Recipe, run: Path, work: Path) -> list[dict[str, Any]]:
