@@ -43,6 +43,12 @@ def test_a_file_in_the_way_of_a_folder_is_told(tmp_path):
         store.prepared_folder(tmp_path / "out")
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+def test_a_place_where_nobody_can_write_is_told():
+    with pytest.raises(OutputError, match="cannot be written"):
+        store.prepared_folder(Path("/proc/edgekit/out"))
+
+
 def test_a_folder_counts_only_with_its_manifest_and_its_recipe(tmp_path):
     assert not store.complete(tmp_path, kind="pairs", recipe_sha256="a" * 64)
 

@@ -66,14 +66,9 @@ def _told(path: Path) -> Iterator[None]:
             raise OutputError(
                 f"{path}: the disk is full", hint="free some space and run the same command again"
             ) from error
-        if (
-            isinstance(error, (PermissionError, FileExistsError, NotADirectoryError))
-            or error.errno == errno.EROFS
-        ):
-            raise OutputError(
-                f"{path} cannot be written: {error.strerror}", hint="choose another --out"
-            ) from error
-        raise
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror or error}", hint="choose another --out"
+        ) from error
 
 
 def prepared_folder(folder: Path) -> Path:
