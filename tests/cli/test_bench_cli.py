@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from edgekit.cli.main import run
+from edgekit.core.manifest import read_bundle
 
 
 def test_raw_samples_are_written_and_the_table_shown(toy_bundle, tmp_path, capsys):
@@ -27,6 +28,12 @@ def test_a_bundle_in_a_run_folder_leaves_its_result_there(toy_bundle, tmp_path):
 
     assert code == 0
     assert json.loads((tmp_path / "run" / "bench.json").read_text())["name"] == "toy"
+    latency = read_bundle(tmp_path / "run" / "bundle", check_files=True).latency
+    assert [(row.path, row.calls, row.p90_ms) for row in latency] == [
+        ("onnx/toy.fp32.onnx", 2, None),
+        ("android/toy.fp32.tflite", 2, None),
+    ]
+    assert all(row.p50_ms > 0 for row in latency)
 
 
 def test_a_dry_run_lists_what_would_be_timed(toy_bundle, capsys, monkeypatch):

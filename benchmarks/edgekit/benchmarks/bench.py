@@ -14,7 +14,7 @@ from edgekit.benchmarks.host import host_facts, load_average, peak_memory_mb
 from edgekit.benchmarks.statistics import cautious, ratio, summary
 from edgekit.benchmarks.timing import Clocks
 from edgekit.core.errors import BadInput, QualityFailed, unknown_name
-from edgekit.core.manifest import BundleManifest, ModelEntry, read_bundle
+from edgekit.core.manifest import BundleManifest, LatencyEntry, ModelEntry, read_bundle
 from edgekit.core.progress import Report, silent
 from edgekit.core.tensors import Batch
 from edgekit.runtime.pipeline import from_golden
@@ -164,6 +164,24 @@ def check_speedups(result: Mapping[str, Any], bars: Mapping[str, float]) -> list
             )
         met.append(f"{sentence} (at least {least:g})")
     return met
+
+
+def latency_entries(result: Mapping[str, Any]) -> tuple[LatencyEntry, ...]:
+    """Return what a bundle's manifest says about the speed of its files, from a bench result."""
+    return tuple(
+        LatencyEntry(
+            path=row["name"],
+            runtime=row["runtime"],
+            host=f"{result['host']['cpu']}, {result['host']['cores']} cores",
+            threads=result["threads"],
+            calls=row["summary"]["calls"],
+            p50_ms=round(row["summary"]["p50_ms"], 4),
+            p90_ms=row["summary"]["p90_ms"] and round(row["summary"]["p90_ms"], 4),
+            protocol=result["protocol"],
+        )
+        for row in result["rows"]
+        if row["kind"] == "file"
+    )
 
 
 def shown(result: Mapping[str, Any]) -> str:

@@ -53,9 +53,15 @@ def bench(
 
     Example: edgekit bench runs/night/bundle --baseline teacher --calls 30
     """
-    from edgekit.benchmarks.bench import bench_bundle, check_speedups, shown, timeable
+    from edgekit.benchmarks.bench import (
+        bench_bundle,
+        check_speedups,
+        latency_entries,
+        shown,
+        timeable,
+    )
     from edgekit.core.manifest import read_bundle
-    from edgekit.core.store import prepared_folder, write_json
+    from edgekit.core.store import MANIFEST, prepared_folder, write_json
     from edgekit.runtime.bundle import bundle_folder
 
     folder = bundle_folder(bundle)
@@ -99,6 +105,9 @@ def bench(
     if file is not None:
         write_json(file, result)
         note(f"raw samples: {file}")
+    if out is None and file is not None:  # the bundle of a run: its own numbers travel with it
+        told = manifest.model_copy(update={"latency": latency_entries(result)})
+        write_json(folder / MANIFEST, told.model_dump(mode="json"))
     show(result, shown(result))
     for sentence in check_speedups(result, bars):
         note(sentence)

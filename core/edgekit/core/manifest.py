@@ -120,7 +120,7 @@ class LatencyEntry(_Strict):
     threads: int
     calls: int
     p50_ms: float
-    p90_ms: float
+    p90_ms: float | None = Field(description="null when there are fewer than ten calls")
     protocol: str
 
 
