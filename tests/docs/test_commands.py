@@ -31,7 +31,11 @@ SMALL = {
 
 
 def blocks(page: Path) -> list[str]:
-    return re.findall(r"^```bash\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+    """Return the commands of a page in order; a Python block becomes a script on stdin."""
+    found = re.findall(
+        r"^```(bash|python)\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S
+    )
+    return [text if kind == "bash" else f"python - <<'END'\n{text}END" for kind, text in found]
 
 
 @pytest.fixture(scope="module")
