@@ -42,15 +42,12 @@ from edgekit.distill.students.cost import count_parameters
 from edgekit.distill.students.gan import Generator, Shape, fresh_generator, specialized
 from edgekit.distill.students.resnet9 import fresh_resnet9
 from edgekit.distill.students.text_context import text_context
-from edgekit.distill.teachers.folders import card_sampling, check_concept, describe_teacher
+from edgekit.distill.teachers.folders import check_concept, describe_teacher
 from edgekit.distill.teachers.loader import load_teacher
 
 LEAST_HELDOUT = 12
 """Held-out pairs to ask for: some may be rejected, and 8 are wanted."""
 LEAST_TRAINING = 4
-BUNDLED_STEPS = 4
-"""Sampling steps of the bundled teacher: its pictures at 4 and at 8 are hard to tell apart. It
-works at its largest size also for a small student: at half of it, drawings lose their lines."""
 FORMAT = 1
 """Raised when the same recipe would give another student than before."""
 
@@ -162,13 +159,12 @@ def pairs_for(
         heldout=min(0.5, max(0.1, LEAST_HELDOUT / recipe.pairs)),
     )
     info = describe_teacher(recipe.teacher)
-    sizes = [int(size) for size in card_sampling(info.card).get("sizes_px", [])]
     teacher = load_teacher(
         recipe.teacher,
-        steps=recipe.teacher_steps or (BUNDLED_STEPS if info.concepts else None),
+        steps=recipe.teacher_steps or None,
         # Half the time where the processor multiplies bfloat16; 0.3 of 255 grey levels apart.
         dtype="bfloat16" if info.concepts and fast_bfloat16(torch.device("cpu")) else None,
-        work_px=max(sizes) if sizes and recipe.size_px < max(sizes) else None,
+        pairs_px=recipe.size_px,
     )
     return make_pairs(settings, teacher, folder, report=report)
 
