@@ -71,7 +71,12 @@ def run(tmp_path_factory, toy_bundle) -> Path:
             "parameters": 1234567,
             "gmac": 0.5,
             "seconds": 61.2,
-            "adapter": {"bytes": 123456, "rank": 4, "trainable": 61728, "sha256": "a" * 64},
+            "adapter": {
+                "bytes": 123456,
+                "ranks": {"ds": 4, "up": 2},
+                "trainable": 61728,
+                "sha256": "a" * 64,
+            },
             "files": {"student.pt2": {"sha256": "b" * 64, "bytes": 5}},
             "quality": {
                 "protocol": "quality-1/32px",

@@ -28,6 +28,7 @@ from edgekit.distill.lora import attach_adapter, merged, read_adapter
 from edgekit.distill.pairs.make import make_pairs
 from edgekit.distill.pairs.settings import PairSettings
 from edgekit.distill.pairs.store import open_pairs
+from edgekit.distill.ranks import as_ranks
 from edgekit.distill.recipe import Recipe
 from edgekit.distill.students.gan import specialized
 from edgekit.distill.students.text_context import TOKENS, text_context
@@ -107,7 +108,7 @@ def test_the_manifest_says_what_the_student_is_and_how_it_came_about(run, pairs,
     assert manifest["teacher"] == open_pairs(pairs).manifest["teacher"]
     assert manifest["base_sha256"] == load_base(base).sha256
     assert manifest["adapter"]["bytes"] == size_bytes(run / "adapter.safetensors")
-    assert manifest["adapter"]["rank"] == 2
+    assert manifest["adapter"]["ranks"] == as_ranks(2)
     assert manifest["quality"]["source"]["l1"] > 0.1
     assert manifest["losses"]["stopped"] == "steps"
     assert manifest["host"]["cores"] == os.cpu_count()

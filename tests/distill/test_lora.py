@@ -23,7 +23,8 @@ from edgekit.distill.lora import (
     save_adapter,
     use_factors,
 )
-from edgekit.distill.students.gan import CRUCIAL, Shape, fresh_generator, specialized
+from edgekit.distill.ranks import as_ranks
+from edgekit.distill.students.gan import GROUP_OF, Shape, fresh_generator, specialized
 
 PHOTOS = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
@@ -77,7 +78,7 @@ def test_every_crucial_group_learns_and_no_residual_block_does():
         if value.grad is not None and value.grad.abs().sum() > 0
     }
 
-    assert moved == set(CRUCIAL)
+    assert moved == set(GROUP_OF)
     assert all(
         value.grad is None
         for name, value in generator.named_parameters()
@@ -88,7 +89,9 @@ def test_every_crucial_group_learns_and_no_residual_block_does():
 def test_the_adapter_of_the_default_student_takes_less_than_200_kb(tmp_path):
     generator = attach(fresh_generator(Shape(), seed=0), rank=4, seed=0)
 
-    size = save_adapter(tmp_path / "a.safetensors", Adapter(factors(generator), 4, "x", "0" * 64))
+    size = save_adapter(
+        tmp_path / "a.safetensors", Adapter(factors(generator), as_ranks(4), "x", "0" * 64)
+    )
 
     assert size == (tmp_path / "a.safetensors").stat().st_size <= 200_000
 
@@ -97,18 +100,20 @@ def test_a_stored_adapter_gives_the_same_pictures_on_a_fresh_base(tmp_path):
     generator = trained(tiny_generator())
     use_factors(generator, factors(generator))
     context = tiny_context()[None].expand(2, -1, -1)
-    save_adapter(tmp_path / "a.safetensors", Adapter(factors(generator), 4, "night", "b" * 64))
+    save_adapter(
+        tmp_path / "a.safetensors", Adapter(factors(generator), as_ranks(4), "night", "b" * 64)
+    )
 
     stored = read_adapter(tmp_path / "a.safetensors")
     again = attach_adapter(tiny_generator(), stored, base_sha256="b" * 64).eval()
 
-    assert (stored.rank, stored.prompt) == (4, "night")
+    assert (stored.ranks, stored.prompt) == (as_ranks(4), "night")
     with torch.no_grad():
         assert torch.equal(again(PHOTOS, context), generator(PHOTOS, context))
 
 
 def test_an_adapter_of_another_base_is_refused():
-    stored = Adapter(factors(trained(tiny_generator())), 4, "night", "a" * 64)
+    stored = Adapter(factors(trained(tiny_generator())), as_ranks(4), "night", "a" * 64)
 
     with pytest.raises(BadInput, match="belongs to base aaaaaaaaaaaa, not bbbbbbbbbbbb"):
         attach_adapter(tiny_generator(), stored, base_sha256="b" * 64)
@@ -128,6 +133,18 @@ def test_a_file_that_is_no_adapter_is_refused(tmp_path):
         read_adapter(tmp_path / "a.safetensors")
 
 
+def test_groups_may_differ_in_rank_and_a_group_of_rank_0_stays_as_the_base_has_it():
+    generator = trained(tiny_generator(), rank={"down": 1, "ds": 8, "up": 2})
+
+    stored = factors(generator)
+    inner = {name.split(".lora_A")[0]: len(value) for name, value in stored.items() if "_A" in name}
+
+    assert inner["down1.conv"] == 1
+    assert inner["down3.conv"] == 8
+    assert inner["up2.conv"] == 2
+    assert not [name for name in inner if name.startswith(("transformer", "up1", "residual"))]
+
+
 def test_the_seed_alone_decides_a_fresh_adapter():
     torch.manual_seed(1)
     one = factors(attach(tiny_generator(), rank=2, seed=5))
@@ -142,7 +159,7 @@ def test_the_seed_alone_decides_a_fresh_adapter():
 def test_the_text_layers_are_adapted_too_but_only_in_crucial_layers():
     names = adapted_layers(tiny_generator())
 
-    assert {name.split(".")[0] for name in names} == set(CRUCIAL)
+    assert {name.split(".")[0] for name in names} == set(GROUP_OF)
     assert "transformer.text.text_key" in names
     assert "up2.modulation" in names
 

@@ -19,9 +19,9 @@ def test_a_recipe_survives_its_file(tmp_path):
 
 
 def test_a_misspelt_key_names_the_nearest_one(tmp_path):
-    (tmp_path / "r.toml").write_text('concept = "x"\nranks = 4\n')
+    (tmp_path / "r.toml").write_text('concept = "x"\nrankk = 4\n')
 
-    with pytest.raises(EdgekitError, match="unknown key in the recipe 'ranks'") as caught:
+    with pytest.raises(EdgekitError, match="unknown key in the recipe 'rankk'") as caught:
         read_recipe(tmp_path / "r.toml")
 
     assert "did you mean 'rank'" in caught.value.hint

@@ -243,7 +243,7 @@ def _network(plan: _Plan) -> tuple[nn.Module, Tensor | None]:
         return fresh_resnet9(recipe.width, seed=recipe.seed), None
     context = text_context(recipe.concept)
     if plan.base is not None:
-        return attach(plan.base.generator, rank=recipe.rank, seed=recipe.seed), context
+        return attach(plan.base.generator, rank=recipe.adapter_ranks, seed=recipe.seed), context
     shape = Shape(width=recipe.width, context_dim=context.shape[1])
     return fresh_generator(shape, seed=recipe.seed), context
 
@@ -272,11 +272,13 @@ def _shippable(
     assert context is not None
     if plan.base is None:
         return specialized(network, context, size_px=plan.recipe.size_px), None
-    stored = Adapter(factors(network), plan.recipe.rank, plan.recipe.concept, plan.base.sha256)
+    stored = Adapter(
+        factors(network), plan.recipe.adapter_ranks, plan.recipe.concept, plan.base.sha256
+    )
     save_adapter(out / ADAPTER, stored)
     use_factors(network, stored.factors)  # what ships is what was stored, rounding included
     facts = {
-        "rank": plan.recipe.rank,
+        "ranks": plan.recipe.adapter_ranks,
         "trainable": count_parameters(network, trainable_only=True),
     }
     return specialized(merged(network), context, size_px=plan.recipe.size_px), facts

@@ -12,9 +12,11 @@ Source: Hu et al. 2021, "LoRA" (arXiv:2106.09685), attached where Gong et al. 20
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import torch
 from peft import (
@@ -28,12 +30,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
-from edgekit.core.errors import BadInput
+from edgekit.core.errors import BadInput, EdgekitError
 from edgekit.core.store import write_bytes
-from edgekit.distill.students.gan import CRUCIAL, Generator
+from edgekit.distill.ranks import Ranks, as_ranks
+from edgekit.distill.students.gan import Generator
 
 SCALE = 2.0
 """Weight of the product of the factors: ``lora_alpha / rank``, the same at every rank."""
+
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,38 +47,50 @@ class Adapter:
     """An adapter file and what it belongs to."""
 
     factors: Mapping[str, Tensor]
-    rank: int
+    ranks: Ranks
     prompt: str
     base_sha256: str
 
 
-def adapted_layers(generator: Generator) -> tuple[str, ...]:
-    """Return the names of the convolutions and linear layers that an adapter changes."""
-    return tuple(
-        name
+def adapted_layers(generator: nn.Module) -> dict[str, str]:
+    """Return the convolutions and linear layers that an adapter may change, with their groups.
+
+    `generator` says by its ``adapter_groups`` which of its parts belong to which group.
+    """
+    groups = cast(Any, generator).adapter_groups
+    return {
+        name: groups[name.split(".")[0]]
         for name, layer in generator.named_modules()
-        if isinstance(layer, nn.Conv2d | nn.Linear) and name.split(".")[0] in CRUCIAL
-    )
+        if isinstance(layer, nn.Conv2d | nn.Linear) and name.split(".")[0] in groups
+    }
 
 
-def attach(generator: Generator, *, rank: int, seed: int) -> Generator:
-    """Freeze `generator` and put adapters of `rank` beside its crucial layers, in place.
+def ranks_of_layers(generator: nn.Module, rank: int | Ranks) -> dict[str, int]:
+    """Return the rank of every layer that changes: its group's, or the layer's own smaller side."""
+    ranks, layers = as_ranks(rank), dict(generator.named_modules())
+    return {
+        name: min(ranks[group], *cast(Tensor, layers[name].weight).shape[:2])
+        for name, group in adapted_layers(generator).items()
+        if ranks[group]
+    }
+
+
+def attach(generator: Network, *, rank: int | Ranks, seed: int) -> Network:
+    """Freeze `generator` and put adapters beside its crucial layers, in place.
 
     They change nothing yet: one factor starts at zero, the other from `seed`. The rank of a layer
-    with fewer outputs than `rank` is the number of its outputs. Raises ValueError for rank < 1.
+    with fewer outputs or inputs than its group's rank is that number. Raises EdgekitError for
+    ranks that cannot be meant.
     """
-    if rank < 1:
-        raise ValueError(f"rank must be at least 1, got {rank}")
-    layers = dict(generator.named_modules())
-    names = adapted_layers(generator)
-    ranks = {name: min(rank, *layers[name].weight.shape[:2]) for name in names}
+    ranks = ranks_of_layers(generator, rank)
+    most = max(ranks.values())
     generator.requires_grad_(False)
     config = LoraConfig(
-        r=rank,
-        lora_alpha=SCALE * rank,
-        target_modules=list(names),
-        rank_pattern={name: value for name, value in ranks.items() if value != rank},
-        alpha_pattern={name: SCALE * value for name, value in ranks.items() if value != rank},
+        r=most,
+        lora_alpha=SCALE * most,
+        target_modules=list(ranks),
+        rank_pattern={name: value for name, value in ranks.items() if value != most},
+        alpha_pattern={name: SCALE * value for name, value in ranks.items() if value != most},
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -80,13 +98,13 @@ def attach(generator: Generator, *, rank: int, seed: int) -> Generator:
     return generator
 
 
-def factors(generator: Generator) -> dict[str, Tensor]:
+def factors(generator: nn.Module) -> dict[str, Tensor]:
     """Return the adapter's factors at float16, as they are stored."""
     state = get_peft_model_state_dict(generator)
     return {name: value.detach().cpu().half().contiguous() for name, value in state.items()}
 
 
-def use_factors(generator: Generator, values: Mapping[str, Tensor]) -> None:
+def use_factors(generator: nn.Module, values: Mapping[str, Tensor]) -> None:
     """Set the factors of an attached adapter; raises ValueError if they do not fit."""
     mine = {name: value.shape for name, value in get_peft_model_state_dict(generator).items()}
     if mine != {name: value.shape for name, value in values.items()}:
@@ -94,7 +112,7 @@ def use_factors(generator: Generator, values: Mapping[str, Tensor]) -> None:
     set_peft_model_state_dict(generator, {name: value.float() for name, value in values.items()})
 
 
-def merged(generator: Generator) -> Generator:
+def merged(generator: Network) -> Network:
     """Return a copy with the adapters folded into plain layers: the phone never sees a LoRA."""
     plain = copy.deepcopy(generator)
     for name, layer in list(plain.named_modules()):
@@ -109,7 +127,7 @@ def save_adapter(path: Path, adapter: Adapter) -> int:
     """Write `adapter` to `path` at float16 and return the file's bytes."""
     facts = {
         "format": "edgekit.adapter.1",
-        "rank": str(adapter.rank),
+        "ranks": json.dumps(dict(adapter.ranks)),
         "prompt": adapter.prompt,
         "base_sha256": adapter.base_sha256,
         "scale": str(SCALE),
@@ -125,8 +143,9 @@ def read_adapter(path: Path) -> Adapter:
         with safe_open(path, framework="pt") as file:
             facts = file.metadata() or {}
             values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return Adapter(values, int(facts["rank"]), facts["prompt"], facts["base_sha256"])
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        ranks = as_ranks(json.loads(facts["ranks"]))
+        return Adapter(values, ranks, facts["prompt"], facts["base_sha256"])
+    except (OSError, SafetensorError, KeyError, ValueError, EdgekitError) as error:
         raise BadInput(
             f"{path} is not an adapter of edgekit", hint="name the adapter.safetensors of a run"
         ) from error
@@ -144,6 +163,6 @@ def attach_adapter(generator: Generator, adapter: Adapter, *, base_sha256: str) 
             f"not {base_sha256[:12]}",
             hint="use the edgekit version that made it, or distil the concept again",
         )
-    attach(generator, rank=adapter.rank, seed=0)
+    attach(generator, rank=adapter.ranks, seed=0)
     use_factors(generator, adapter.factors)
     return generator

@@ -12,6 +12,7 @@ from typing import Any
 
 from edgekit.core.errors import BadInput, EdgekitError, unknown_name
 from edgekit.core.store import value_sha256, write_bytes
+from edgekit.distill.ranks import as_ranks, ranks_as_text, ranks_of_text
 
 PROFILES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -70,6 +71,8 @@ class Recipe:
     """Weight of the least-squares PatchGAN term; 0 trains no discriminator."""
     rank: int = 4
     """Rank of the adapters."""
+    ranks: str = ""
+    """Rank of each group of layers, "down=2,ds=4,transformer=4,us=4,up=8"; empty takes `rank`."""
     width: int = 64
     """The size dial of a student from scratch; an adapted one has its base's width."""
     seed: int = 0
@@ -115,6 +118,8 @@ class Recipe:
             raise EdgekitError(f"width = {self.width}", hint="choose a multiple of 4")
         if self.l1 == self.perceptual == 0:
             raise EdgekitError("l1 and perceptual are both 0", hint="give one of them a weight")
+        if self.ranks:
+            object.__setattr__(self, "ranks", ranks_as_text(ranks_of_text(self.ranks)))
         name = self.name or slug(self.concept)
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,47}", name):
             raise EdgekitError(
@@ -127,6 +132,11 @@ class Recipe:
         if self.arch == "resnet9":
             return 2e-4
         return 2e-3 if self.init == "base" else 1e-3
+
+    @property
+    def adapter_ranks(self) -> dict[str, int]:
+        """The rank of each group of layers."""
+        return ranks_of_text(self.ranks) if self.ranks else as_ranks(self.rank)
 
     def values(self) -> dict[str, Any]:
         """Return the recipe as JSON and TOML values."""

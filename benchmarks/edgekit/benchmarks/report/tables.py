@@ -231,7 +231,7 @@ def origin_rows(facts: Facts) -> list[tuple[str, str]]:
         rows.append(
             (
                 "adapter",
-                f"{adapter['bytes']:,} bytes, rank {adapter.get('rank')}, "
+                f"{adapter['bytes']:,} bytes, ranks {_ranks(adapter.get('ranks', {}))}, "
                 f"{adapter.get('trainable', 0):,} trained numbers, sha256 {adapter['sha256']}",
             )
         )
@@ -258,3 +258,8 @@ def _training(student: Mapping[str, Any]) -> str:
     parts = [f"{student['seconds']:.0f} s"]
     parts += [str(host[key]) for key in ("processor", "gpu", "system") if host.get(key)]
     return ", ".join(parts)
+
+
+def _ranks(ranks: Mapping[str, int]) -> str:
+    """Return the ranks of the groups, in the network's order."""
+    return ", ".join(f"{group} {rank}" for group, rank in ranks.items())

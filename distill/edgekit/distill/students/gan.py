@@ -20,7 +20,10 @@ Translation", section 3.1 (arXiv:2401.06127).
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,22 +32,24 @@ from torch.nn import functional as F
 STRIDE = 32
 """Sides of an image must be multiples of this: three halvings, then a 4x4 pooling."""
 POOL = 4
-CRUCIAL = (
-    "stem",
-    "down1",
-    "down2",
-    "down3",
-    "transformer",
-    "up1",
-    "up2",
-    "detail2",
-    "up3",
-    "detail3",
-    "head",
-    "tone",
+GROUP_OF: Mapping[str, str] = MappingProxyType(
+    {
+        "stem": "down",
+        "down1": "down",
+        "down2": "down",
+        "down3": "ds",
+        "transformer": "transformer",
+        "up1": "us",
+        "up2": "up",
+        "detail2": "up",
+        "up3": "up",
+        "detail3": "up",
+        "head": "up",
+        "tone": "up",
+    }
 )
-"""The layers that an adapter changes (down, DS, TB, US and up in the paper), not the residual
-blocks. Source: E2GAN, section 3.2."""
+"""The parts that an adapter changes and the group of each, see `edgekit.distill.ranks`.
+Source: E2GAN, section 3.2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +236,9 @@ def _powers(length: int, like: Tensor) -> Tensor:
 
 class Generator(nn.Module):
     """The text-conditioned network: an image and a text context to the edited image."""
+
+    adapter_groups: ClassVar[Mapping[str, str]] = GROUP_OF
+    """Which part belongs to which group of an adapter's ranks."""
 
     def __init__(self, shape: Shape) -> None:
         """Build it with random weights from torch's global generator; see `fresh_generator`."""
