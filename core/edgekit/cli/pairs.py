@@ -1,4 +1,4 @@
-"""``edgekit pairs``: make (photo, edit) pairs with a teacher, and look at them."""
+"""``edgekit pairs``: make (photo, edit) pairs with a teacher, look at them, choose among them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgekit.cli.common import ConsoleReport, note, planned, show
 app = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="Make and inspect (photo, edit) pairs with a teacher.\n\n"
+    help="Make, inspect and select (photo, edit) pairs with a teacher.\n\n"
     'Example: edgekit pairs make --concept "make it night" --out pairs/night',
 )
 
@@ -31,6 +31,13 @@ def make(
     heldout: float = typer.Option(0.15, help="Share that no training may see."),
     variation: float = typer.Option(
         0.25, help="Share of the training sources that the teacher first varies."
+    ),
+    select: str | None = typer.Option(
+        None,
+        help="Draw more crops and edit only those that stand for all: kmeans, facility or random.",
+    ),
+    pool: int | None = typer.Option(
+        None, help="Crops that --select chooses from; default: 6 for each pair."
     ),
     steps: int | None = typer.Option(None, help="Sampling steps; default: the teacher's own."),
     guidance: float | None = typer.Option(None, help="Guidance; default: the teacher's own."),
@@ -74,6 +81,8 @@ def make(
         seed=seed,
         heldout=heldout,
         variation=variation,
+        select=select or "",
+        pool=pool or 0,
         bars=Bars(**{name: value for name, value in asked.items() if value is not None}),
     )
     if photos is not None:
@@ -123,3 +132,39 @@ def inspect(
     facts = summary(pairs)
     contact_sheet(pairs, sheet, limit=limit)
     show({**facts, "sheet": str(sheet)}, f"{summary_text(facts)}\n{sheet}")
+
+
+@app.command()
+def select(
+    folder: Path = typer.Argument(..., help="A folder that `edgekit pairs make` wrote."),
+    out: Path = typer.Option(..., help="Folder to write, for `edgekit distill --pairs`."),
+    count: int = typer.Option(40, help="Training pairs to keep; held-out pairs all stay."),
+    method: str = typer.Option(
+        "kmeans",
+        help="kmeans (nearest to each cluster's center), facility (every pair has a chosen one "
+        "near) or random (the control).",
+    ),
+    seed: int = typer.Option(0, min=0, help="Decides the clusters' starts, or the lot."),
+    edits: bool = typer.Option(False, "--edits", help="Compare the edits too, not only sources."),
+) -> None:
+    """Keep few training pairs that stand for all: less to train on, or to look at.
+
+    The same seed gives the same choice. Held-out pairs are not looked at and all kept.
+
+    Example: edgekit pairs select pairs/night --count 40 --out pairs/night-40
+    """
+    from edgekit.distill.pairs.select import select_pairs
+
+    plan = {"step": "pairs select", "folder": folder, "out": out, "count": count}
+    if planned({**plan, "method": method, "seed": seed, "edits": edits}):
+        return
+    pairs = select_pairs(
+        folder, out, count=count, method=method, seed=seed, edits=edits, report=ConsoleReport()
+    )
+    facts = {name: pairs.manifest[name] for name in ("pairs", "train", "heldout", "selection")}
+    show(
+        {"out": str(out), **facts},
+        f"{out}: {facts['train']} pairs to train on, of {facts['selection']['from']['train']}, "
+        f"{facts['heldout']} held out; next: edgekit distill --concept "
+        f"{pairs.manifest['prompt']!r} --pairs {out}",
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,15 @@ from edgekit.core.store import (
     write_json,
 )
 from edgekit.core.tensors import Photo
+from edgekit.distill.pairs.jobs import Job, job_crop, jobs_of, pair_seed
 from edgekit.distill.pairs.quality import duplicates, rejection, scores
-from edgekit.distill.pairs.settings import PairSettings, is_heldout
-from edgekit.distill.pairs.sources import Crop, Sources, draw_crop, open_sources
+from edgekit.distill.pairs.settings import PairSettings
+from edgekit.distill.pairs.sources import Crop, Sources, open_sources
 from edgekit.distill.pairs.store import (
     INDEX,
     KIND,
     PairEntry,
     PairSet,
-    Split,
     encoded,
     line_of,
     open_pairs,
@@ -50,17 +50,6 @@ from edgekit.distill.pairs.store import (
 RECIPE = "recipe.json"
 FORMAT = 1
 """Raised when the same settings would give other bytes than before."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One pair before any teacher has run."""
-
-    index: int
-    key: str
-    split: Split
-    seed: int
-    variation: str | None
 
 
 def make_pairs(
@@ -80,7 +69,7 @@ def make_pairs(
     sources = open_sources(
         settings.photos,
         size_px=settings.size_px,
-        limit=settings.count,
+        limit=settings.pool_size,
         seed=settings.seed,
         heldout=settings.heldout,
         report=report,
@@ -94,16 +83,6 @@ def make_pairs(
             entries = _all_shards(settings, teacher, sources, out, report)
             _finish(out, entries, recipe_sha256, settings, teacher, sources)
     return _checked(open_pairs(out))
-
-
-def pair_seed(seed: int, index: int, purpose: str = "edit") -> int:
-    """Return the seed of one pair: a hash, so that neighbouring seeds share nothing.
-
-    >>> pair_seed(0, 1) != pair_seed(1, 0)
-    True
-    """
-    digest = hashlib.sha256(f"{seed}/{index}/{purpose}".encode()).digest()
-    return int.from_bytes(digest[:4], "big")
 
 
 def _recipe(settings: PairSettings, teacher: Teacher, sources: Sources) -> dict[str, Any]:
@@ -145,31 +124,10 @@ def _finished(out: Path, recipe_sha256: str) -> bool:
     return all(path.is_file() and file_sha256(path) == sha256 for path, sha256 in listed)
 
 
-def _jobs(settings: PairSettings) -> list[_Job]:
-    usable = settings.usable_variations
-    jobs = []
-    for index in range(settings.count):
-        held = is_heldout(index, max(settings.heldout, 1 / settings.count))
-        draw = np.random.default_rng(pair_seed(settings.seed, index, "variation"))
-        # Held-out pairs always start from a real photo: that is what a phone will see.
-        varied = bool(usable) and not held and draw.random() < settings.variation
-        jobs.append(
-            _Job(
-                index=index,
-                key=f"{index:06d}",
-                split="heldout" if held else "train",
-                seed=pair_seed(settings.seed, index),
-                variation=usable[int(draw.integers(len(usable)))] if varied else None,
-            )
-        )
-    return jobs
-
-
 def _all_shards(
     settings: PairSettings, teacher: Teacher, sources: Sources, out: Path, report: Report
 ) -> list[PairEntry]:
-    jobs = _jobs(settings)
-    turns = _turns(jobs)
+    jobs = jobs_of(settings, sources, report)
     entries: list[PairEntry] = []
     for number, start in enumerate(range(0, len(jobs), settings.shard_pairs)):
         name = f"pairs-{number:06d}.tar"
@@ -177,9 +135,7 @@ def _all_shards(
         found = shard_entries(out / name)
         if found is None or [entry.key for entry in found] != [job.key for job in batch]:
             report("pairs", start, len(jobs))
-            made = _made(
-                settings, teacher, sources, batch, [turns[job.index] for job in batch], name
-            )
+            made = _made(settings, teacher, sources, batch, name)
             write_shard(out / name, made)
             found = [entry for entry, _, _ in made]
         entries += found
@@ -187,34 +143,14 @@ def _all_shards(
     return entries
 
 
-def _turns(jobs: Sequence[_Job]) -> list[int]:
-    """Return for each job how many jobs of its split came before it: photos take turns."""
-    seen: dict[Split, int] = {"train": 0, "heldout": 0}
-    turns = []
-    for job in jobs:
-        turns.append(seen[job.split])
-        seen[job.split] += 1
-    return turns
-
-
 def _made(
     settings: PairSettings,
     teacher: Teacher,
     sources: Sources,
-    jobs: Sequence[_Job],
-    turns: Sequence[int],
+    jobs: Sequence[Job],
     shard: str,
 ) -> list[tuple[PairEntry, bytes, bytes]]:
-    cut = [
-        draw_crop(
-            sources.regions(job.split),
-            turn,
-            sources.load,
-            size_px=settings.size_px,
-            seed=pair_seed(settings.seed, job.index, "crop"),
-        )
-        for job, turn in zip(jobs, turns, strict=True)
-    ]
+    cut = [job_crop(job, settings, sources) for job in jobs]
     crops = [crop for crop, _ in cut]
     pictures = [picture for _, picture in cut]
     variations = _vary(settings, teacher, jobs, pictures)
@@ -230,7 +166,7 @@ def _made(
 
 
 def _vary(
-    settings: PairSettings, teacher: Teacher, jobs: Sequence[_Job], pictures: list[Photo]
+    settings: PairSettings, teacher: Teacher, jobs: Sequence[Job], pictures: list[Photo]
 ) -> list[str | None]:
     """Replace sources by the teacher's variations of them; a bad variation leaves the crop."""
     applied: list[str | None] = [None] * len(jobs)
@@ -252,7 +188,7 @@ def _pair(
     settings: PairSettings,
     teacher: Teacher,
     sources: Sources,
-    job: _Job,
+    job: Job,
     crop: Crop,
     variation: str | None,
     source: Photo,
@@ -309,6 +245,7 @@ def _finish(
             "heldout": sum(entry.split == "heldout" for entry in kept),
             "rejected": len(judged) - len(kept),
             "split_by": sources.split_by,
+            **_selection(settings),
             "bars": asdict(settings.bars),
             "photos": list(sources.names),
             "skipped": [asdict(skipped) for skipped in sources.skipped],
@@ -327,6 +264,13 @@ def _finish(
             },
         },
     )
+
+
+def _selection(settings: PairSettings) -> dict[str, Any]:
+    if not settings.select:
+        return {}
+    chosen = {"method": settings.select, "pool": settings.pool_size, "seed": settings.seed}
+    return {"selection": {**chosen, "features": "EfficientNet-Lite0, 1280, sources"}}
 
 
 def _without_duplicates(entries: Sequence[PairEntry], settings: PairSettings) -> list[PairEntry]:

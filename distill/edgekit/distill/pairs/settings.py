@@ -7,11 +7,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgekit.core.errors import EdgekitError
+from edgekit.core.errors import EdgekitError, unknown_name
+from edgekit.distill.pairs.clusters import METHODS
 from edgekit.distill.pairs.quality import Bars
 
 VARIATIONS = ("make it autumn", "make it sunset", "make it foggy")
 """Edits that leave a photo a photo: applied by the teacher to a crop, they give a new source."""
+POOL = 6
+"""Crops looked at for each pair that is edited: a crop costs 20 ms, an edit a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,11 @@ class PairSettings:
     """Share of the training sources that the teacher itself first varies, in [0, 1]."""
     variations: tuple[str, ...] = VARIATIONS
     """Prompts of those variations; one that shares a word with `prompt` is left out."""
+    select: str = ""
+    """How to choose the training sources among more crops, a method of `clusters.selected`; empty
+    takes the crops as they are drawn."""
+    pool: int = 0
+    """Crops to choose from if `select` is set; 0 draws `POOL` for each pair."""
     shard_pairs: int = 16
     """Pairs in a shard: the unit that is written at once and that a killed run repeats."""
     bars: Bars = field(default_factory=Bars)
@@ -63,9 +71,21 @@ class PairSettings:
         _need(
             0 <= self.variation <= 1, f"variation = {self.variation}", "choose a share from 0 to 1"
         )
+        if self.select and self.select not in METHODS:
+            raise unknown_name("method of selection", self.select, METHODS)
+        _need(
+            self.pool == 0 or (bool(self.select) and self.pool >= self.count),
+            f"pool = {self.pool}",
+            f"choose at least {self.count}, the number of pairs, and a --select method",
+        )
         _need(
             self.shard_pairs >= 1, f"shard_pairs = {self.shard_pairs}", "put at least 1 in a shard"
         )
+
+    @property
+    def pool_size(self) -> int:
+        """Crops to draw before the selection, held-out ones included."""
+        return (self.pool or POOL * self.count) if self.select else self.count
 
     @property
     def usable_variations(self) -> tuple[str, ...]:
@@ -92,6 +112,10 @@ class PairSettings:
         """
         values = asdict(self)
         del values["photos"]
+        if not self.select:  # as before there was a choice: old folders stay complete
+            del values["select"], values["pool"]
+        else:
+            values["pool"] = self.pool_size
         values["variations"] = list(self.usable_variations)
         return values
 
