@@ -32,6 +32,8 @@ class FitSettings:
     seed: int = 0
     minutes: float = math.inf
     check_every: int = 25
+    patience: int = 6
+    """Checks without a gain after which training ends."""
     checkpoint_s: float = 20.0
     """Seconds between two checkpoints; 0 writes one at every check."""
     frozen_norms: bool = True
@@ -61,7 +63,7 @@ class FitResult:
     seconds: float
     """Training time over all continuations, without loading or the last evaluation."""
     stopped: str
-    """"steps", "plateau" or "minutes"."""
+    """"steps", "plateau", "minutes" or "watch"."""
     scores: dict[str, float] = field(default_factory=dict)
     """Validation terms of the best weights."""
     first_scores: dict[str, float] = field(default_factory=dict)

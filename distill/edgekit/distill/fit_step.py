@@ -1,0 +1,244 @@
+"""One step of training: a batch, the losses, the optimizers and the running average.
+
+On a GPU the step is captured as a CUDA graph and replayed: the networks are so small that the
+processor could not issue their kernels as fast as they run. What changes from step to step (rows,
+mirrors, rates) is copied into tensors that the graph reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from functools import lru_cache
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgekit.core.tensors import Photos
+from edgekit.distill.fit_state import (
+    FitSettings,
+    device_bytes,
+    fast_bfloat16,
+    placed,
+    rate_share,
+    shuffled,
+)
+from edgekit.distill.losses.adversarial import discriminator_loss, generator_loss
+from edgekit.distill.metrics import perceptual_distance
+from edgekit.distill.students.discriminator import fresh_discriminator
+
+BETAS = (0.5, 0.99)
+RIVAL_LR = 4e-4
+EMA = 0.98
+"""Share of the old average kept a step: a memory of about 50 steps."""
+SETTLED = 0.6
+"""Share of the steps after which a fresh network's batch norms keep their statistics, so that what
+is trained and averaged from there on is what ships."""
+EAGER_STEPS = 3
+"""Steps before a graph is captured: libraries choose kernels and optimizers make their state."""
+
+Terms = dict[str, Tensor]
+
+
+class TrainingStep:
+    """The networks of one run, their optimizers, and the average of the trained weights."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        pairs: tuple[Photos, Photos],
+        settings: FitSettings,
+        context: Tensor | None,
+        device: torch.device,
+    ) -> None:
+        """Place everything on `device`; `network` learns where it requires gradients."""
+        self.settings, self.device = settings, device
+        self.half = settings.half if settings.half is not None else fast_bfloat16(device)
+        self.network = placed(network, device)
+        self.context = None if context is None else context.to(device)[None]
+        self.banks = [device_bytes(photos, device) for photos in pairs]
+        self.trained = {n: p for n, p in network.named_parameters() if p.requires_grad}
+        self.average = {n: p.detach().clone() for n, p in self.averaged()}
+        self.optimizer = self._adam(self.trained.values(), settings.lr)
+        self.features = deepcopy(perceptual_distance()).to(device) if settings.perceptual else None
+        self.judge: nn.Module | None = None
+        self.rival: torch.optim.Optimizer | None = None
+        if settings.adversarial:
+            judge = fresh_discriminator(settings.discriminator_width, seed=settings.seed)
+            self.judge = placed(judge, device)
+            self.rival = self._adam(judge.parameters(), RIVAL_LR)
+        self._rows = torch.zeros(settings.batch, dtype=torch.int64, device=device)
+        self._mirrored = torch.zeros(settings.batch, 1, 1, 1, dtype=torch.bool, device=device)
+        self._keep = torch.zeros((), device=device)
+        self._eager_left = EAGER_STEPS
+        self._graphs: dict[bool, tuple[torch.cuda.CUDAGraph, Terms]] = {}
+
+    def advance(self, step: int) -> Terms:
+        """Train on the pairs of step number `step` and return its loss terms."""
+        settled = self.settings.frozen_norms or step >= SETTLED * self.settings.steps
+        self._prepare(step)
+        if self.device.type != "cuda":
+            return self._body(settled)
+        if settled not in self._graphs:
+            if self._eager_left:
+                self._eager_left -= 1
+                return self._on_side_stream(settled)
+            self._graphs[settled] = self._captured(settled)
+            self._eager_left = EAGER_STEPS
+        graph, terms = self._graphs[settled]
+        graph.replay()
+        return terms
+
+    def painted(self, images: Tensor) -> Tensor:
+        """Return the network's pictures of `images`, not clamped."""
+        context = None if self.context is None else self.context.expand(len(images), -1, -1)
+        painted: Tensor = cast(Any, self.network).painted(images, context)
+        return painted
+
+    def averaged(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield what the average covers: trained weights, and norm statistics that still move."""
+        yield from self.trained.items()
+        if not self.settings.frozen_norms:
+            for name, value in self.network.named_buffers():
+                if value.is_floating_point():
+                    yield name, value
+
+    def use(self, values: Mapping[str, Tensor]) -> None:
+        """Put `values` into the network."""
+        with torch.no_grad():
+            for name, value in self.averaged():
+                value.copy_(values[name])
+
+    def weighted(self, terms: Mapping[str, Any]) -> Any:
+        """Return the sum of the terms by the weights of the settings."""
+        weights = {
+            "l1": self.settings.l1,
+            "perceptual": self.settings.perceptual,
+            "adversarial": self.settings.adversarial,
+        }
+        return sum(weights[name] * terms[name] for name in weights if name in terms)
+
+    def states(self) -> dict[str, Any]:
+        """Return what a continued run needs besides the weights."""
+        values: dict[str, Any] = {
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+        }
+        if self.judge is not None and self.rival is not None:
+            values["discriminator"] = self.judge.state_dict()
+            values["rival"] = self.rival.state_dict()
+        return values
+
+    def restore(self, values: Mapping[str, Any]) -> None:
+        """Go on from `states`."""
+        self.average = dict(values["average"])
+        self.optimizer.load_state_dict(values["optimizer"])
+        if self.judge is not None and self.rival is not None:
+            self.judge.load_state_dict(values["discriminator"])
+            self.rival.load_state_dict(values["rival"])
+
+    def _adam(self, weights: Any, lr: float) -> torch.optim.Optimizer:
+        if self.device.type != "cuda":
+            return torch.optim.Adam(weights, lr, BETAS)
+        rate = torch.tensor(lr, device=self.device)
+        return torch.optim.Adam(weights, rate, BETAS, fused=True, capturable=True)
+
+    def _prepare(self, step: int) -> None:
+        """Write what is particular to this step where `_body` reads it."""
+        settings = self.settings
+        count, batch = len(self.banks[0]), settings.batch
+        places = range(step * batch, (step + 1) * batch)
+        rows = [_order(settings.seed, place // count, count)[place % count] for place in places]
+        mirrored = np.random.default_rng((settings.seed, step, 1)).random(batch) < 0.5
+        self._rows.copy_(torch.tensor(rows))
+        self._mirrored.copy_(torch.from_numpy(mirrored)[:, None, None, None])
+        self._keep.fill_(min(EMA, (1 + step) / (10 + step)))
+        for group in self.optimizer.param_groups:
+            rate = settings.lr * rate_share(step, settings.steps)
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    def _body(self, settled: bool) -> Terms:
+        self.network.train(not settled)
+        source, edit = self._batch()
+        with self._autocast():
+            made = self.painted(source)
+        made = made.float()
+        terms: Terms = {}
+        if self.judge is not None and self.rival is not None:
+            terms["discriminator"] = self._rival_step(source, edit, made.detach())
+            self.judge.requires_grad_(False)
+            with self._autocast():
+                terms["adversarial"] = generator_loss(self.judge(source, made)).float()
+            self.judge.requires_grad_(True)
+        terms["l1"] = F.l1_loss(made, edit)
+        if self.features is not None:
+            with self._autocast():
+                terms["perceptual"] = self.features(made.clamp(-1, 1), edit).float()
+        loss = self.weighted(terms)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.trained.values(), 1.0)
+        self.optimizer.step()
+        self._follow()
+        return {name: value.detach() for name, value in {**terms, "loss": loss}.items()}
+
+    def _rival_step(self, source: Tensor, edit: Tensor, made: Tensor) -> Tensor:
+        assert self.judge is not None
+        assert self.rival is not None
+        with self._autocast():
+            scores = self.judge(torch.cat((source, source)), torch.cat((edit, made))).float()
+            loss = discriminator_loss(*scores.chunk(2))
+        self.rival.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.rival.step()
+        return loss.detach()
+
+    def _batch(self) -> tuple[Tensor, Tensor]:
+        """Return the pairs of this step in [-1, 1], some of them mirrored."""
+        pair = []
+        for bank in self.banks:
+            images = bank[self._rows].float().div_(127.5).sub_(1)
+            images = torch.where(self._mirrored, images.flip(-1), images)
+            pair.append(images.contiguous(memory_format=torch.channels_last))
+        return pair[0], pair[1]
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        mine = list(self.average.values())
+        theirs = [value for _, value in self.averaged()]
+        torch._foreach_mul_(mine, self._keep)
+        torch._foreach_add_(mine, torch._foreach_mul(theirs, 1 - self._keep))
+
+    def _on_side_stream(self, settled: bool) -> Terms:
+        # What is captured later must not have run on the default stream before.
+        side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(side):
+            terms = self._body(settled)
+        torch.cuda.current_stream(self.device).wait_stream(side)
+        return terms
+
+    def _captured(self, settled: bool) -> tuple[torch.cuda.CUDAGraph, Terms]:
+        graph = torch.cuda.CUDAGraph()
+        for optimizer in (self.optimizer, self.rival):
+            if optimizer is not None:
+                optimizer.zero_grad(set_to_none=True)
+        with torch.cuda.graph(graph):
+            terms = self._body(settled)
+        return graph, terms
+
+    def _autocast(self) -> torch.autocast:
+        # A cached cast would belong to the graph in which it was made.
+        cached = self.device.type != "cuda"
+        kind = self.device.type
+        return torch.autocast(kind, torch.bfloat16, enabled=self.half, cache_enabled=cached)
+
+
+_order: Callable[[int, int, int], np.ndarray[Any, Any]] = lru_cache(maxsize=4)(shuffled)
+"""The order of the pairs in one pass; a batch looks it up once a row."""
