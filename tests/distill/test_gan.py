@@ -16,6 +16,7 @@ from edgekit.distill.students.gan import (
     Shape,
     fresh_generator,
     resized_student,
+    shape_facts,
     specialized,
 )
 from edgekit.distill.students.resnet9 import fresh_resnet9
@@ -173,3 +174,69 @@ def test_residual_blocks_hear_no_text():
     assert len(blocks) == 3
     assert isinstance(generator, Generator)
     assert not [name for block in blocks for name, _ in block.named_modules() if "modul" in name]
+
+
+def test_the_shipped_base_keeps_its_names_and_order_of_weights():
+    names = list(
+        dict.fromkeys(n.split(".")[0] for n in fresh_generator(Shape(), seed=0).state_dict())
+    )
+
+    assert shape_facts(Shape()) == {"width": 64, "context_dim": 128, "heads": 4}
+    assert (
+        names
+        == (
+            "digest stem down1 down2 residual1 residual2 down3 transformer up1 residual3 up2 detail2 up3 "
+            "detail3 head tone"
+        ).split()
+    )
+
+
+@pytest.mark.parametrize(
+    "dials",
+    [
+        {"full": 8, "half": 24, "eighth": 40},
+        {"encoder_blocks": 0, "decoder_blocks": 3},
+        {"transformer": False},
+        {"detail2": False, "detail3": False},
+        {"encoder_blocks": 1, "decoder_blocks": 0, "transformer": False, "detail3": False},
+    ],
+)
+def test_every_dial_gives_a_network_that_folds_and_exports(dials):
+    shape = Shape(**{"width": 16, "context_dim": 16, **dials})
+    generator = fresh_generator(shape, seed=0).eval()
+    with torch.no_grad():
+        for value in generator.parameters():
+            value.add_(
+                torch.randn(value.shape, generator=torch.Generator().manual_seed(1)), alpha=0.1
+            )
+        student = specialized(generator, tiny_context(), size_px=64)
+        expected = generator(image(64), tiny_context()[None])
+        program = torch.export.export(student, (image(64),)).module()
+
+        assert (program(image(64)) - expected).abs().max() < 1e-5
+    assert Shape(**shape_facts(shape)) == shape
+    assert len([m for m in generator.modules() if isinstance(m, Residual)]) == (
+        shape.encoder_blocks + shape.decoder_blocks
+    )
+
+
+def test_each_dial_moves_the_cost_the_way_it_says():
+    def gmac(**dials: object) -> float:
+        network = fresh_generator(Shape(**dials), seed=0).eval().to("meta")
+        return count_macs(network, image(256).to("meta"), CONTEXT[None].to("meta")) / 1e9
+
+    usual = gmac()
+
+    assert gmac(full=8) < usual < gmac(full=24)
+    assert gmac(half=16) < usual < gmac(half=48)
+    assert gmac(eighth=96) < usual < gmac(eighth=256)
+    assert gmac(encoder_blocks=1) < usual < gmac(decoder_blocks=2)
+    assert max(gmac(transformer=False), gmac(detail2=False), gmac(detail3=False)) < usual
+
+
+@pytest.mark.parametrize(
+    "dials", [{"width": 10}, {"eighth": 30}, {"full": 0}, {"encoder_blocks": -1}]
+)
+def test_dials_that_cannot_be_meant_are_refused(dials):
+    with pytest.raises(ValueError, match="width"):
+        Shape(**dials)

@@ -150,7 +150,8 @@ class _Attention(nn.Module):
         return self._split(self.key(context_NKD)), self._split(self.value(context_NKD))
 
     def _split(self, x_NKC: Tensor) -> Tensor:
-        return x_NKC.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        num, places, channels = x_NKC.shape
+        return x_NKC.reshape(num, places, self.heads, channels // self.heads).transpose(1, 2)
 
     def fold(self, context_1KD: Tensor) -> None:
         """Turn the keys and values of one text into constants."""
@@ -178,7 +179,8 @@ class _Transformer(nn.Module):
         x_NQC = x_NQC + self.text(self.norms[1](x_NQC), context_NKD)
         value, gate = self.widen(self.norms[2](x_NQC)).chunk(2, dim=-1)
         x_NQC = x_NQC + self.narrow(value * F.gelu(gate))
-        return x_NQC.transpose(1, 2).unflatten(2, (height, width))
+        mapped: Tensor = x_NQC.transpose(1, 2).reshape(x_NCHW.shape[0], -1, height, width)
+        return mapped
 
 
 class E2GAN(nn.Module):

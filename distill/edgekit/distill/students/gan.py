@@ -21,13 +21,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from edgekit.distill.students.shape import Shape as Shape  # the shape of a generator belongs here
+from edgekit.distill.students.shape import shape_facts as shape_facts
 
 STRIDE = 32
 """Sides of an image must be multiples of this: three halvings, then a 4x4 pooling."""
@@ -50,22 +52,6 @@ GROUP_OF: Mapping[str, str] = MappingProxyType(
 )
 """The parts that an adapter changes and the group of each, see `edgekit.distill.ranks`.
 Source: E2GAN, section 3.2."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What decides a generator's size; `width` is the one dial."""
-
-    width: int = 64
-    """Channels at a quarter of the resolution; a quarter of it at full, three times at 1/8."""
-    context_dim: int = 128
-    """Width of a text token."""
-    heads: int = 4
-
-    def __post_init__(self) -> None:
-        """Refuse widths that cannot be divided into the levels and heads."""
-        if self.width < 8 or self.width % 4 or (3 * self.width) % self.heads:
-            raise ValueError(f"width must be a multiple of 4 from 8 on, got {self.width}")
 
 
 class ConvNorm(nn.Module):
@@ -244,27 +230,23 @@ class Generator(nn.Module):
         """Build it with random weights from torch's global generator; see `fresh_generator`."""
         super().__init__()
         self.shape = shape
-        full, half, quarter, eighth = (
-            shape.width // 4,
-            shape.width // 2,
-            shape.width,
-            3 * shape.width,
-        )
+        full, half, quarter, eighth = shape.levels
         dim = shape.context_dim
         self.digest = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
         self.stem = ConvNorm(3, full, context_dim=dim)
         self.down1 = ConvNorm(full, half, stride=2, context_dim=dim)
         self.down2 = ConvNorm(half, quarter, stride=2, context_dim=dim)
-        self.residual1 = Residual(quarter)
-        self.residual2 = Residual(quarter)
+        for name in shape.encoder_names:
+            self.add_module(name, Residual(quarter))
         self.down3 = ConvNorm(quarter, eighth, stride=2, context_dim=dim)
-        self.transformer = Transformer(eighth, shape.heads, dim)
+        self.transformer = Transformer(eighth, shape.heads, dim) if shape.transformer else None
         self.up1 = ConvNorm(eighth, quarter, context_dim=dim)
-        self.residual3 = Residual(quarter)
+        for name in shape.decoder_names:
+            self.add_module(name, Residual(quarter))
         self.up2 = ConvNorm(quarter, half, context_dim=dim)
-        self.detail2 = ConvNorm(half, half, context_dim=dim)
+        self.detail2 = ConvNorm(half, half, context_dim=dim) if shape.detail2 else None
         self.up3 = ConvNorm(half, full, context_dim=dim)
-        self.detail3 = ConvNorm(full, full, context_dim=dim)
+        self.detail3 = ConvNorm(full, full, context_dim=dim) if shape.detail3 else None
         self.head = nn.Conv2d(full, 3, 3, padding=1)
         self.tone = nn.Conv2d(3, 3, 1)
         nn.init.zeros_(self.head.weight)
@@ -282,15 +264,20 @@ class Generator(nn.Module):
         full = F.relu(self.stem(image, text))
         half = F.relu(self.down1(full, text))
         quarter = F.relu(self.down2(half, text))
-        quarter = self.residual2(self.residual1(quarter))
+        for name in self.shape.encoder_names:
+            quarter = self.get_submodule(name)(quarter)
         eighth = F.relu(self.down3(quarter, text))
-        eighth = self.transformer(eighth, text, context)
+        if self.transformer is not None:
+            eighth = self.transformer(eighth, text, context)
         y = F.relu(_twice(self.up1(eighth, text)) + quarter)
-        y = self.residual3(y)
+        for name in self.shape.decoder_names:
+            y = self.get_submodule(name)(y)
         y = F.relu(_twice(self.up2(y, text)) + half)
-        y = F.relu(self.detail2(y, text))
+        if self.detail2 is not None:
+            y = F.relu(self.detail2(y, text))
         y = F.relu(_twice(self.up3(y, text)) + full)
-        y = F.relu(self.detail3(y, text))
+        if self.detail3 is not None:
+            y = F.relu(self.detail3(y, text))
         edit: Tensor = self.head(y) + self.tone(image)
         return edit
 
@@ -342,8 +329,7 @@ def specialized(generator: Generator, context: Tensor, *, size_px: int) -> Stude
                 module.fold_text(text_1D)
             elif isinstance(module, Attention):
                 module.fold_text(context_1TD)
-        places = torch.zeros(1, 3 * generator.shape.width, size_px // 8, size_px // 8)
-        network.transformer.fold_places(places)
+        _fold_places(network, size_px)
     del network.digest
     return Student(network)
 
@@ -354,17 +340,17 @@ def resized_student(student: Student, *, size_px: int) -> Student:
     other = copy.deepcopy(student)
     network = other.network
     assert isinstance(network, Generator)
-    places = torch.zeros(1, 3 * network.shape.width, size_px // 8, size_px // 8)
-    network.transformer.fold_places(places)
+    _fold_places(network, size_px)
     return other
+
+
+def _fold_places(network: Generator, size_px: int) -> None:
+    if network.transformer is not None:
+        places = torch.zeros(1, network.shape.levels[3], size_px // 8, size_px // 8)
+        network.transformer.fold_places(places)
 
 
 def check_size(size_px: int) -> None:
     """Raise ValueError for a side that the network cannot halve and pool evenly."""
     if size_px < STRIDE or size_px % STRIDE:
         raise ValueError(f"size_px must be a multiple of {STRIDE}, got {size_px}")
-
-
-def shape_facts(shape: Shape) -> dict[str, int]:
-    """Return `shape` as it stands in cards and manifests."""
-    return asdict(shape)
