@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 from edgekit.cli.common import RUNS, ConsoleReport, planned, show
 from edgekit.core.errors import EdgekitError
@@ -12,8 +14,22 @@ from edgekit.core.errors import EdgekitError
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+class SearchCommand(TyperCommand):
+    """A command whose ``--search`` may stand without its mode, which typer has no option for."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give a bare ``--search`` its usual mode."""
+        full = []
+        for word, following in zip(args, [*args[1:], "-"], strict=True):
+            full.append(word)
+            if word == "--search" and following.startswith("-"):
+                full.append("tpe")
+        return super().parse_args(ctx, full)
+
+
+@app.command(cls=SearchCommand)
 def distill(
+    ctx: typer.Context,
     out: Path | None = typer.Option(
         None,
         help="Run folder to write; an unfinished one is continued.  [default: runs/NAME]",
@@ -51,6 +67,27 @@ def distill(
     perceptual: float | None = typer.Option(None, help="Weight of the feature distance."),
     adversarial: float | None = typer.Option(None, help="Weight of the PatchGAN term; 0: none."),
     rank: int | None = typer.Option(None, help="Rank of the adapter."),
+    ranks: str | None = typer.Option(
+        None, help='Rank of each group of layers: "down=2,ds=4,transformer=4,us=4,up=8".'
+    ),
+    search: str | None = typer.Option(
+        None,
+        metavar="[tpe|greedy]",
+        help="First search the ranks on validation pairs: tpe (the default: optuna proposes all "
+        "groups at once) or greedy (one group is doubled while that pays, as in E2GAN).",
+    ),
+    budget: str | None = typer.Option(
+        None, help="Time of the search over all continuations, like 90s or 10m (default)."
+    ),
+    budget_kb: float | None = typer.Option(
+        None, help="Most kB (1000 bytes) of the adapter that --search may choose; default: 100."
+    ),
+    trials: int | None = typer.Option(
+        None, help="Trials at most; with it and no --budget, time sets no limit."
+    ),
+    trial_steps: int | None = typer.Option(
+        None, help="Steps of a trial; default: a quarter of --steps."
+    ),
     width: int | None = typer.Option(None, help="Size dial of a student from scratch."),
     seed: int | None = typer.Option(None, help="Decides crops, order and random weights."),
 ) -> None:
@@ -80,6 +117,7 @@ def distill(
         "perceptual": perceptual,
         "adversarial": adversarial,
         "rank": rank,
+        "ranks": ranks,
         "width": width,
         "seed": seed,
     }
@@ -90,19 +128,73 @@ def distill(
     else:
         chosen = recipe_for(concept, profile=profile or "cpu", **given)
     out = out or RUNS / chosen.name
-    plan = {"step": "distill", "out": out, "photos": photos, "pairs_folder": pairs}
+    searching = {
+        "mode": search,
+        "budget": budget,
+        "budget_kb": budget_kb,
+        "trials": trials,
+        "steps": trial_steps,
+    }
+    searched = _search(ctx, searching, seed=chosen.seed)
+    plan: dict[str, Any] = {"step": "distill", "out": out, "photos": photos}
+    plan["pairs_folder"] = pairs
+    plan["search"] = searched and searched.values()
     if planned({**plan, **chosen.values()}):
         return
     from edgekit.distill.distill import distill as run
 
-    manifest = run(chosen, out, photos=photos, pairs=pairs, report=ConsoleReport())
+    manifest = run(chosen, out, photos=photos, pairs=pairs, search=searched, report=ConsoleReport())
     ours, source = manifest["quality"]["student"], manifest["quality"]["source"]
     adapter = manifest["adapter"]
     stored = f", adapter {adapter['bytes'] / 1000:.0f} kB" if adapter else ""
     show(
         {"out": str(out), **manifest},
-        f"{out}: {manifest['parameters'] / 1e6:.2f} M parameters, {manifest['gmac']:.2f} GMAC"
-        f"{stored}; trained {manifest['seconds']:.0f} s; {ours['psnr_db']:.1f} dB to the teacher "
-        f"(untouched source {source['psnr_db']:.1f}); look at {out / 'preview.png'}; "
+        f"{_found(manifest)}{out}: {manifest['parameters'] / 1e6:.2f} M parameters, "
+        f"{manifest['gmac']:.2f} GMAC{stored}; trained {manifest['seconds']:.0f} s; "
+        f"{ours['psnr_db']:.1f} dB to the teacher (untouched source {source['psnr_db']:.1f}); look at {out / 'preview.png'}; "
         f"next: edgekit export {out}",
+    )
+
+
+def _search(ctx: typer.Context, given: dict[str, Any], *, seed: int) -> Any:
+    """Return the settings of the search that the options ask for, None if they ask for none."""
+    from edgekit.distill.search.settings import SearchSettings, seconds_of
+
+    asked = {name: value for name, value in given.items() if value is not None}
+    typed = [name for name in ctx.params if _typed(ctx, name)]
+    if "mode" not in asked:
+        # In a configuration or the environment they may wait for a search, on the line not.
+        if idle := [
+            name for name in ("budget", "budget_kb", "trials", "trial_steps") if name in typed
+        ]:
+            raise EdgekitError(
+                f"--{idle[0].replace('_', '-')} is for a search", hint="add --search"
+            )
+        return None
+    if "rank" in typed or "ranks" in typed:
+        raise EdgekitError(
+            "--search finds the ranks that --rank or --ranks would give", hint="leave one out"
+        )
+    asked["seed"] = seed
+    if "budget" in asked:
+        asked["budget_s"] = seconds_of(asked.pop("budget"))
+    elif asked.get("trials"):
+        asked["budget_s"] = float("inf")
+    return SearchSettings(**asked)
+
+
+def _typed(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _found(manifest: dict[str, Any]) -> str:
+    """Say what a search cost and found."""
+    found = manifest.get("search")
+    if not found:
+        return ""
+    ranks = ", ".join(f"{group} {rank}" for group, rank in found["ranks"].items())
+    return (
+        f"searched {found['seconds']:.0f} s, {found['trials']} trials ({found['pruned']} pruned): "
+        f"ranks {ranks}, {found['bytes'] / 1000:.1f} kB\n"
     )

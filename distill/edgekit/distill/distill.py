@@ -1,4 +1,4 @@
-"""The step from a concept to a student folder: pairs, training, one program.
+"""The step from a concept to a student folder: pairs, a search if asked for, training, one program.
 
 A run folder that is complete for the same recipe is left as it is; one that was interrupted goes
 on where it stopped: finished pair shards and the last checkpoint are kept.
@@ -7,7 +7,7 @@ on where it stopped: finished pair shards and the last checkpoint are kept.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,11 @@ from edgekit.distill.pairs.make import make_pairs
 from edgekit.distill.pairs.settings import PairSettings
 from edgekit.distill.pairs.store import PairSet, open_pairs
 from edgekit.distill.program import ADAPTER, KIND, StudentFacts, write_student
+from edgekit.distill.ranks import ranks_as_text
 from edgekit.distill.recipe import Recipe
+from edgekit.distill.search.judge import split
+from edgekit.distill.search.run import check_search, search_ranks, trial_settings
+from edgekit.distill.search.settings import SearchSettings
 from edgekit.distill.students.cost import count_parameters
 from edgekit.distill.students.gan import Generator, Shape, fresh_generator, specialized
 from edgekit.distill.students.resnet9 import fresh_resnet9
@@ -61,6 +65,7 @@ class _Plan:
     pairs: Path | None
     sha256: str
     base: Base | None
+    search: SearchSettings | None = None
 
 
 def distill(
@@ -70,19 +75,21 @@ def distill(
     photos: Path | None = None,
     pairs: Path | None = None,
     base: Path | None = None,
+    search: SearchSettings | None = None,
     report: Report = silent,
 ) -> dict[str, Any]:
     """Make the student of `recipe` in the folder `out` and return its manifest.
 
     `photos` is a folder of the user's photos (default: those in scikit-image and scikit-learn);
     `pairs` is a finished folder of pairs to train on instead of making new ones; `base` replaces
-    the shipped base. A folder that holds this very student is left as it is.
+    the shipped base. With `search` the ranks are searched on validation pairs first, and the best
+    take the place of the recipe's. A folder that holds this very student is left as it is.
 
     Raises BadInput for a concept that the bundled teacher does not know, unusable photos or pairs,
     or a changed base; EdgekitError if `out` holds another student; OutputError if it cannot be
     written; QualityFailed if too few pairs are good. All but the last come before any work.
     """
-    plan = _planned(recipe, photos, pairs, base)
+    plan = _planned(recipe, photos, pairs, base, search)
     out = prepared_folder(Path(out))
     if _finished(out, plan.sha256):
         return read_manifest(out, kind=KIND)
@@ -100,7 +107,11 @@ def distill(
 
 
 def _planned(
-    recipe: Recipe, photos: Path | None, pairs: Path | None, base_folder: Path | None
+    recipe: Recipe,
+    photos: Path | None,
+    pairs: Path | None,
+    base_folder: Path | None,
+    search: SearchSettings | None,
 ) -> _Plan:
     if photos and pairs:
         raise EdgekitError(
@@ -118,7 +129,15 @@ def _planned(
         values["photos"] = [[path.name, file_sha256(path)] for path in files]
     base = load_base(base_folder) if recipe.init == "base" else None
     values["base"] = base.sha256 if base else None
-    return _Plan(recipe, photos, pairs, value_sha256(values), base)
+    if search is not None:
+        if base is None:
+            raise EdgekitError(
+                "a student from scratch has no adapter whose ranks could be searched",
+                hint="leave out --search, or --init scratch",
+            )
+        check_search(base.generator, search, prompt=recipe.concept, base_sha256=base.sha256)
+        values["search"] = search.values()
+    return _Plan(recipe, photos, pairs, value_sha256(values), base, search)
 
 
 def _checked_pairs(recipe: Recipe, folder: Path) -> str:
@@ -170,10 +189,11 @@ def pairs_for(
 
 
 def _trained(plan: _Plan, pairs: PairSet, out: Path, report: Report) -> dict[str, Any]:
-    recipe = plan.recipe
-    data, heldout = _data(pairs, recipe.size_px)
-    generator, context = _network(plan)
+    data, heldout = _data(pairs, plan.recipe.size_px)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    plan, searched = _searched(plan, data, out, device, report)
+    recipe = plan.recipe
+    generator, context = _network(plan)
     result = fit_gan(
         generator,
         data,
@@ -181,7 +201,7 @@ def _trained(plan: _Plan, pairs: PairSet, out: Path, report: Report) -> dict[str
         folder=out,
         context=context,
         device=device,
-        fingerprint=plan.sha256,
+        fingerprint=f"{plan.sha256}/{recipe.ranks}" if searched else plan.sha256,
         report=report,
     )
     student, adapter = _shippable(plan, generator.cpu(), context, out)
@@ -209,9 +229,35 @@ def _trained(plan: _Plan, pairs: PairSet, out: Path, report: Report) -> dict[str
                 "profile": recipe.profile,
                 "training_pairs": len(data.sources),
                 "validation_pairs": len(data.val_sources),
+                **({"search": searched} if searched else {}),
             },
         ),
     )
+
+
+def _searched(
+    plan: _Plan, data: FitData, out: Path, device: str, report: Report
+) -> tuple[_Plan, dict[str, Any] | None]:
+    """Search the ranks on training pairs and put the best into the recipe, on disk too."""
+    if plan.search is None or plan.base is None:
+        return plan, None
+    sources = np.concatenate([data.sources, data.val_sources])
+    edits = np.concatenate([data.edits, data.val_edits])
+    found = search_ranks(
+        plan.base.generator,
+        split(sources, edits, plan.search.validation),
+        trial_settings(_settings(plan.recipe), plan.search),
+        plan.search,
+        folder=out,
+        prompt=plan.recipe.concept,
+        base_sha256=plan.base.sha256,
+        context=text_context(plan.recipe.concept),
+        device=device,
+        report=report,
+    )
+    recipe = replace(plan.recipe, ranks=ranks_as_text(found.best.ranks))
+    recipe.write(out / "recipe.toml")
+    return replace(plan, recipe=recipe), found.facts(plan.search)
 
 
 def _data(pairs: PairSet, size_px: int) -> tuple[FitData, tuple[Photos, Photos]]:

@@ -182,7 +182,7 @@ def _files(folder: Path) -> dict[str, dict[str, Any]]:
     names = (PROGRAM, WEIGHTS, ADAPTER, CALIBRATION, HELDOUT, "recipe.toml", "preview.png")
     return {
         name: {"sha256": file_sha256(folder / name), "bytes": size_bytes(folder / name)}
-        for name in (*names, "log.jsonl")
+        for name in (*names, "log.jsonl", "search.json")
         if (folder / name).is_file()
     }
 

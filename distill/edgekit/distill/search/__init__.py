@@ -1,0 +1,1 @@
+"""The search for the ranks of an adapter: which groups of layers deserve how many factors."""

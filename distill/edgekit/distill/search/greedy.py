@@ -1,0 +1,86 @@
+"""A search without any model of the ranks: start small, double one group while that pays.
+
+Source: Gong et al. 2024, "E2GAN" (arXiv:2401.06127), section 3.2: the rank of a layer is doubled
+until the Fréchet distance stops improving by more than a threshold. The paper does not say in which
+order layers are taken; here the groups take turns until none of them gains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edgekit.core.errors import EdgekitError
+from edgekit.distill.ranks import GROUPS
+from edgekit.distill.search.candidates import Candidates
+from edgekit.distill.search.settings import SearchSettings
+from edgekit.distill.search.trials import Evaluate, Stop, Table, Trial
+
+
+def search_greedy(
+    evaluate: Evaluate,
+    candidates: Candidates,
+    settings: SearchSettings,
+    table: Table,
+    over: Callable[[], str | None],
+    *,
+    steps: int,
+) -> str:
+    """Double ranks until no group gains, or until `over` gives a reason; return the reason.
+
+    Trials in the table are taken from it, so that a search that was killed goes on. Raises
+    EdgekitError if the smallest rank in every group does not fit.
+    """
+    ranks = first_ranks(candidates)
+    here: Trial | None = None
+    failed = 0
+    turn = 0
+    while failed < len(GROUPS):
+        if here is None:
+            wanted = ranks
+        else:
+            group = GROUPS[turn % len(GROUPS)]
+            turn += 1
+            larger = [rank for rank in settings.choices if rank > here.ranks[group]]
+            wanted = {**here.ranks, group: larger[0]} if larger else {}
+            if not wanted or not candidates.fits(wanted):
+                failed += 1
+                continue
+        found = table.find(wanted)
+        if found is None:
+            if reason := over():
+                return reason
+            found = evaluate(len(table.trials), wanted, _hopeless(here, steps))
+            table.add(found)
+        if found.state == "stopped":
+            return "budget"
+        if here is None:
+            here = found
+        elif found.state == "complete" and found.quality < here.quality * (1 - settings.gain):
+            here, failed = found, 0
+            turn -= 1  # the same group once more: doubling it paid
+        else:
+            failed += 1
+    return "no group gains"
+
+
+def first_ranks(candidates: Candidates) -> dict[str, int]:
+    """Return the smallest rank in every group; raises EdgekitError if that does not fit."""
+    least = next(rank for rank in candidates.choices if rank)
+    ranks = dict.fromkeys(GROUPS, least)
+    if not candidates.fits(ranks):
+        size = candidates.sizes(ranks)
+        raise EdgekitError(
+            f"a greedy search starts at rank {least} everywhere, which has {size / 1000:.1f} kB",
+            hint=f"allow --budget-kb {-(-size // 1000)}, or search with --search tpe",
+        )
+    return ranks
+
+
+def _hopeless(here: Trial | None, steps: int) -> Stop:
+    """Return the rule that ends a doubling which is behind its start over half of the way."""
+    curve = dict(here.curve) if here else {}
+
+    def hopeless(step: int, quality: float) -> bool:
+        return step >= steps / 2 and step in curve and quality >= curve[step]
+
+    return hopeless
