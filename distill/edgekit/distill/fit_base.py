@@ -109,7 +109,7 @@ def fit_base(
     sample = sampler(editor, settings, how)
     pairs = at_all_sizes(sampled_pairs(bank, settings, sample), settings)
     log("pairs", size=size, concepts=len(settings.concepts), each=settings.pairs)
-    generator, steps = _trained(settings, pairs, contexts, place, out, log)
+    generator, steps = trained_generator(settings, pairs, contexts, place, out, log)
     photos_held = test_bank(corpus, size=size, device=place)
     held = at_all_sizes(heldout_pairs(photos_held, settings, sample), settings)
     log("held-out pairs", photos=len(held[0].sources[0]))
@@ -162,7 +162,7 @@ def _networks(settings: BaseSettings, context_dim: int, device: torch.device) ->
     return _Networks(generator, judge, generator.painted, features)
 
 
-def _trained(
+def trained_generator(
     settings: BaseSettings,
     pairs: Sequence[BasePairs],
     contexts: Sequence[Tensor],

@@ -163,7 +163,7 @@ def _sets(folder: Path) -> Iterator[tuple[str, tuple[Path, ...]]]:
         yield name, tuple(files)
 
 
-def _read(file: Path) -> Tensor:
+def read_photo(file: Path) -> Tensor:
     with Image.open(file) as opened:
         photo = ImageOps.exif_transpose(opened).convert("RGB")
         photo.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
@@ -187,7 +187,7 @@ def _random_crop(photo: Tensor, size: int, generator: torch.Generator) -> Tensor
     return _resized(photo[:, top : top + side, left : left + side], size)
 
 
-def _center_crops(photo: Tensor, size: int, places: int) -> list[Tensor]:
+def center_crops(photo: Tensor, size: int, places: int) -> list[Tensor]:
     height, width = photo.shape[-2:]
     side = min(height, width)
     spread = [0.5] if places == 1 else [i / (places - 1) for i in range(places)]
@@ -215,7 +215,7 @@ def test_bank(
     places: int = 2,  # noqa: PT028 (this is no test)
 ) -> Bank:
     """The fixed crops of the held-out photos: `places` along the longer side of each."""
-    return _bank(corpus.test, lambda _: places, lambda p, n: _center_crops(p, size, n), device)
+    return _bank(corpus.test, lambda _: places, lambda p, n: center_crops(p, size, n), device)
 
 
 def _bank(
@@ -227,7 +227,7 @@ def _bank(
     banks: dict[str, Tensor] = {}
     for name, files in sets.items():
         with ThreadPoolExecutor() as pool:
-            photos = list(pool.map(_read, files))
+            photos = list(pool.map(read_photo, files))
         squares = [c for photo in photos for c in crops(photo.to(device), count(files))]
         banks[name] = torch.stack(squares)
     return Bank(banks)
