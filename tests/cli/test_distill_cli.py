@@ -26,6 +26,31 @@ def test_a_dry_run_prints_the_resolved_recipe_and_writes_nothing(tmp_path, capsy
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "mode", "budget_s"),
+    [
+        (["--search"], "tpe", 600),
+        (["--search", "greedy", "--budget", "90s"], "greedy", 90),
+        (["--search=greedy", "--trials", "5"], "greedy", None),
+        (["--budget", "1h30m", "--search", "--trials", "5"], "tpe", 5400),
+    ],
+)
+def test_a_search_may_be_asked_for_with_or_without_its_mode(words, mode, budget_s, capsys):
+    code = run(["distill", "--concept", "make it night", *words, "--seed", "4", "--dry-run"])
+    plan = json.loads(said(capsys).out)
+
+    assert code == 0
+    assert (plan["search"]["mode"], plan["search"]["budget_s"]) == (mode, budget_s)
+    assert plan["search"]["seed"] == 4
+
+
+def test_limits_of_a_search_may_wait_in_the_environment(monkeypatch, capsys):
+    monkeypatch.setenv("EDGEKIT_DISTILL_TRIALS", "3")
+
+    assert run(["distill", "--concept", "make it night", "--dry-run"]) == 0
+    assert json.loads(said(capsys).out)["search"] is None
+
+
 def test_the_run_folder_is_named_after_the_concept_if_no_other_is_given(capsys):
     run(["distill", "--concept", "Make it night!", "--dry-run"])
 
@@ -51,6 +76,11 @@ def test_a_recipe_file_and_options_go_together(tmp_path, capsys):
         (["--concept", "make it a llama", "--out", "x"], 4, "does not know 'make it a llama'"),
         (["--concept", "make it night", "--out", "x", "--pairs", "none"], 4, "does not exist"),
         (["--concept", "make it night", "--out", "x", "--photos", "none"], 4, "does not exist"),
+        (["--concept", "make it night", "--out", "x", "--search", "greed"], 2, "'greedy'"),
+        (["--concept", "make it night", "--out", "x", "--budget", "5m"], 2, "is for a search"),
+        (["--concept", "make it night", "--search", "--rank", "2"], 2, "--search finds the ranks"),
+        (["--concept", "make it night", "--search", "--budget", "soon"], 2, "is not a time"),
+        (["--concept", "make it night", "--search", "--budget-kb", "1"], 2, "smallest adapter"),
         (["--recipe", "none.toml", "--out", "x"], 4, "none.toml does not exist"),
     ],
 )

@@ -199,3 +199,39 @@ def test_an_unknown_concept_names_the_known_ones(tmp_path, capsys):
     assert "does not know 'make it purple'" in said
     assert "make it night" in said
     assert not out.exists()
+
+
+def test_a_selection_can_be_trained_on_as_it_is(made, tmp_path, capsys):
+    out = tmp_path / "few"
+
+    code, said, _ = edgekit(capsys, "pairs", "select", made, "--count", 4, "--out", out, "--json")
+
+    facts = json.loads(said)
+    assert code == 0
+    assert (facts["train"], facts["selection"]["method"]) == (4, "kmeans")
+    assert json.loads((out / "manifest.json").read_text())["prompt"] == "make it night"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("--count", 99), 2, "pairs to train on"),
+        (("--method", "kmean"), 2, "did you mean 'kmeans'"),
+    ],
+)
+def test_a_selection_that_cannot_be_made_says_why(words, code, says, made, tmp_path, capsys):
+    found, _, said = edgekit(capsys, "pairs", "select", made, "--out", tmp_path / "x", *words)
+
+    assert found == code
+    assert says in said
+    assert "hint:" in said
+
+
+def test_sources_chosen_before_the_teacher_runs_are_planned(tmp_path, capsys):
+    words = ("--concept", "make it night", "--select", "facility", "--count", 10)
+
+    code, said, _ = edgekit(capsys, "pairs", "make", *words, "--out", tmp_path, "--dry-run")
+
+    plan = json.loads(said)
+    assert code == 0
+    assert (plan["select"], plan["pool"], plan["count"]) == ("facility", 60, 10)

@@ -19,7 +19,18 @@ MAY_IMPORT = {
 }
 JOINED = ("core", "cli")
 HEAVY = {"torch", "diffusers", "transformers", "coremltools", "onnx", "onnxruntime", "litert_torch"}
-HEAVY |= {"scipy", "pydantic", "rich", "PIL", "numpy", "jinja2", "sklearn", "skimage", "peft"}
+HEAVY |= {
+    "scipy",
+    "pydantic",
+    "rich",
+    "PIL",
+    "numpy",
+    "jinja2",
+    "sklearn",
+    "skimage",
+    "peft",
+    "optuna",
+}
 
 
 def sources(part: str) -> list[Path]:

@@ -151,7 +151,8 @@ def distill(
         {"out": str(out), **manifest},
         f"{_found(manifest)}{out}: {manifest['parameters'] / 1e6:.2f} M parameters, "
         f"{manifest['gmac']:.2f} GMAC{stored}; trained {manifest['seconds']:.0f} s; "
-        f"{ours['psnr_db']:.1f} dB to the teacher (untouched source {source['psnr_db']:.1f}); look at {out / 'preview.png'}; "
+        f"{ours['psnr_db']:.1f} dB to the teacher (untouched source {source['psnr_db']:.1f}); "
+        f"look at {out / 'preview.png'}; "
         f"next: edgekit export {out}",
     )
 
