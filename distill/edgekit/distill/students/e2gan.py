@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgekit.distill.students.gan import Student
+from edgekit.distill.students.spread import Doubling
 
 PUBLISHED_GMAC = 23.58
 """At 256 px with 77 tokens of 768 numbers and transposed convolutions, as reconstructed."""
@@ -92,9 +93,7 @@ class _Up(nn.Module):
     def __init__(self, into: int, out: int, *, transposed: bool) -> None:
         super().__init__()
         self.conv: nn.Module = (
-            nn.ConvTranspose2d(into, out, 3, 2, padding=1, output_padding=1, bias=False)
-            if transposed
-            else nn.Conv2d(into, out, 3, padding=1, bias=False)
+            Doubling(into, out) if transposed else nn.Conv2d(into, out, 3, padding=1, bias=False)
         )
         self.repeats = not transposed
         self.norm = nn.BatchNorm2d(out)

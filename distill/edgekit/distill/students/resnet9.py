@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from edgekit.distill.students.spread import Doubling
+
 
 class _Block(nn.Module):
     def __init__(self, channels: int) -> None:
@@ -49,15 +51,7 @@ class ResNet9(nn.Module):
         layers += [_Block(4 * width) for _ in range(9)]
         for factor in (4, 2):
             layers += [
-                nn.ConvTranspose2d(
-                    factor * width,
-                    factor * width // 2,
-                    3,
-                    2,
-                    padding=1,
-                    output_padding=1,
-                    bias=False,
-                ),
+                Doubling(factor * width, factor * width // 2),
                 nn.BatchNorm2d(factor * width // 2),
                 nn.ReLU(),
             ]

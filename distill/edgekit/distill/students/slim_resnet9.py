@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from edgekit.distill.students.spread import Doubling
+
 
 @dataclass(frozen=True, slots=True)
 class SlimWidths:
@@ -85,10 +87,7 @@ class SlimResNet9(nn.Module):
         ]
         layers += [_Block(4 * w.quarter, 4 * inner) for inner in w.inner for _ in range(3)]
         for into, out in ((4 * w.quarter, 2 * w.up_half), (2 * w.up_half, w.up_full)):
-            layers += [
-                nn.ConvTranspose2d(into, out, 3, 2, padding=1, output_padding=1, bias=False),
-                *_normed(out),
-            ]
+            layers += [Doubling(into, out), *_normed(out)]
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(w.up_full, 3, 7), nn.Tanh()]
         self.body = nn.Sequential(*layers)
 

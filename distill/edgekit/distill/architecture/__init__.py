@@ -1,0 +1,1 @@
+"""The size of the generator under a latency budget: dials, latency, short distillations, search."""
