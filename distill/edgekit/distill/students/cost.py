@@ -43,8 +43,9 @@ def _macs(func: Any, args: Any, result: Any, spread_by_output: bool) -> int:
     packet = func.overloadpacket
     if packet is ATEN.convolution:
         image, weight, transposed = args[0], args[1], args[6]
-        places = image if transposed and not spread_by_output else result
-        return int(places.shape[0] * math.prod(places.shape[2:]) * weight.numel())
+        places = image if transposed else result
+        zeros = math.prod(args[3]) if transposed and spread_by_output else 1
+        return int(places.shape[0] * math.prod(places.shape[2:]) * zeros * weight.numel())
     if packet in (ATEN.mm, ATEN.bmm):
         return int(result.numel() * args[0].shape[-1])
     if packet in (ATEN.addmm, ATEN.baddbmm):
