@@ -182,7 +182,7 @@ def test_what_cannot_run_here_is_said_with_the_reason(page):
         "closer than doing nothing",
         "33.1 dB, below 35 dB",
         "1,234,567",
-        "123,456 bytes, rank 4",
+        "123,456 bytes, ranks ds 4, up 2",
         "bundled@0123456789ab",
         "a" * 64,
         "CC0-1.0",

@@ -71,7 +71,7 @@ class Toy:
             ranks=dict(ranks),
             bytes=size(ranks),
             state=state,
-            quality=curve[-1][1],
+            distance=curve[-1][1],
             curve=tuple(curve),
             steps=curve[-1][0],
             seconds=1.0,
@@ -98,7 +98,9 @@ def searched(folder: Path, toy: Toy, **changes):
 
 
 def rows(table):
-    return [(trial.number, dict(trial.ranks), trial.state, trial.quality) for trial in table.trials]
+    return [
+        (trial.number, dict(trial.ranks), trial.state, trial.distance) for trial in table.trials
+    ]
 
 
 @pytest.mark.parametrize("mode", ["tpe", "greedy"])
@@ -214,8 +216,8 @@ def test_unpromising_trials_are_pruned(tmp_path):
 
     assert pruned
     assert all(trial.steps < STEPS for trial in pruned)
-    medians = sorted(t.quality for t in table.trials if t.state == "complete")
-    assert all(trial.quality > medians[0] for trial in pruned)
+    medians = sorted(t.distance for t in table.trials if t.state == "complete")
+    assert all(trial.distance > medians[0] for trial in pruned)
 
 
 def test_proposals_find_better_ranks_than_every_uniform_one_of_the_size(tmp_path):
@@ -223,9 +225,9 @@ def test_proposals_find_better_ranks_than_every_uniform_one_of_the_size(tmp_path
 
     best = best_trial(table.trials, gain=0.01)
 
-    uniform = [t.quality for t in table.trials if len(set(t.ranks.values())) == 1]
+    uniform = [t.distance for t in table.trials if len(set(t.ranks.values())) == 1]
     assert best is not None
-    assert best.quality < min(uniform)
+    assert best.distance < min(uniform)
     assert best.ranks["us"] >= 4
 
 
@@ -249,9 +251,9 @@ def test_greedy_stops_at_the_largest_rank_and_at_the_budget(tmp_path):
     assert {trial.bytes for trial in table.trials} == {15500, 16500}
 
 
-def make(number, kilobytes, quality, state="complete"):
+def make(number, kilobytes, distance, state="complete"):
     return Trial(
-        number=number, ranks=as_ranks(1), bytes=1000 * kilobytes, state=state, quality=quality
+        number=number, ranks=as_ranks(1), bytes=1000 * kilobytes, state=state, distance=distance
     )
 
 

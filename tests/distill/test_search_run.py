@@ -28,7 +28,7 @@ from edgekit.distill.pairs.settings import PairSettings
 from edgekit.distill.pairs.store import open_pairs
 from edgekit.distill.ranks import GROUPS, as_ranks
 from edgekit.distill.recipe import Recipe, read_recipe
-from edgekit.distill.search.judge import judge_of, quality, scored, split
+from edgekit.distill.search.judge import distance, judge_of, scored, split
 from edgekit.distill.search.run import search_ranks, trial_settings
 from edgekit.distill.search.settings import SearchSettings
 from edgekit.distill.search.sizes import file_sizes
@@ -72,7 +72,7 @@ def searched(folder, search=SEARCH, **options):
 
 
 def rows(result):
-    return [(t.number, t.ranks, t.bytes, t.state, t.quality, t.curve) for t in result.trials]
+    return [(t.number, t.ranks, t.bytes, t.state, t.distance, t.curve) for t in result.trials]
 
 
 @pytest.fixture(scope="module")
@@ -222,8 +222,8 @@ class Answer(nn.Module):
 def test_the_teacher_scores_zero_and_the_untouched_source_one():
     judge = judge_of(DATA, context=None)
 
-    assert quality(judge, scored(judge, Answer(DATA.val_edits))) == pytest.approx(0, abs=1e-3)
-    assert quality(judge, scored(judge, Answer())) == pytest.approx(1)
+    assert distance(judge, scored(judge, Answer(DATA.val_edits))) == pytest.approx(0, abs=1e-3)
+    assert distance(judge, scored(judge, Answer())) == pytest.approx(1)
 
 
 def test_both_scores_count_alike():
@@ -236,8 +236,8 @@ def test_both_scores_count_alike():
         )
     }
 
-    assert quality(judge, worse["frechet"]) == pytest.approx(2)
-    assert quality(judge, worse["perceptual"]) == pytest.approx(2)
+    assert distance(judge, worse["frechet"]) == pytest.approx(2)
+    assert distance(judge, worse["perceptual"]) == pytest.approx(2)
 
 
 def vars_of(scores):

@@ -87,7 +87,7 @@ def line_chart(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) 
         for label, points in series.items()
     )
     summary = f"{title} over {high_x:.6g} steps: {told}"
-    return Chart(title, _svg(WIDTH, HEIGHT, parts, summary), told)
+    return Chart(title, svg(WIDTH, HEIGHT, parts, summary), told)
 
 
 def bar_chart(rows: Sequence[tuple[str, float, str]], *, title: str) -> Chart:
@@ -117,7 +117,7 @@ def bar_chart(rows: Sequence[tuple[str, float, str]], *, title: str) -> Chart:
         )
         parts.append(f'<text x="{left + length + 6:.1f}" y="{y + 15}">{milliseconds(value)}</text>')
     told = "; ".join(f"{name} {milliseconds(value)}" for name, value, _ in rows)
-    return Chart(title, _svg(width, height, parts, f"{title}: {told}"), told)
+    return Chart(title, svg(width, height, parts, f"{title}: {told}"), told)
 
 
 def milliseconds(value: float) -> str:
@@ -146,7 +146,8 @@ def nice_ticks(low: float, high: float, *, count: int = 4) -> list[float]:
     return [round(index * step, 12) for index in range(first, last + 1)]
 
 
-def _svg(width: int, height: int, parts: Sequence[str], summary: str) -> str:
+def svg(width: int, height: int, parts: Sequence[str], summary: str) -> str:
+    """Return a picture that says to those who cannot see it what it shows."""
     return (
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(summary)}">'
         f"{''.join(parts)}</svg>"

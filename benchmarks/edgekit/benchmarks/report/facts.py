@@ -26,6 +26,8 @@ class Facts:
     log: list[dict[str, float]] = field(default_factory=list)
     """Rows of the training log, numbers only."""
     recipe: str = ""
+    search: dict[str, Any] = field(default_factory=dict)
+    """The table of a search of ranks; empty if there was none."""
 
     @property
     def name(self) -> str:
@@ -65,12 +67,19 @@ def read_run(run: Path) -> Facts:
         _measured(run),
         _log_rows(run / "log.jsonl"),
         recipe.read_text(encoding="utf-8") if recipe.is_file() else "",
+        _searched(run),
     )
 
 
 def _measured(run: Path) -> dict[str, Any]:
     file = run / "bench.json"
     return dict(read_json(file)) if file.is_file() else {}
+
+
+def _searched(run: Path) -> dict[str, Any]:
+    file = run / "search.json"
+    found = read_json(file) if file.is_file() else {}
+    return dict(found) if isinstance(found, dict) and found.get("kind") == "search" else {}
 
 
 def _log_rows(file: Path) -> list[dict[str, float]]:

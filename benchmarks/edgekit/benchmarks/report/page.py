@@ -14,6 +14,7 @@ from edgekit.benchmarks.report import tables
 from edgekit.benchmarks.report.charts import bar_chart, curve_charts
 from edgekit.benchmarks.report.facts import Facts, read_run
 from edgekit.benchmarks.report.pictures import Pictures, bundle_pictures
+from edgekit.benchmarks.report.search import search_section
 from edgekit.core.progress import Report, silent
 from edgekit.core.store import write_bytes
 from edgekit.core.versions import edgekit_version
@@ -64,6 +65,7 @@ def rendered(facts: Facts, pictures: Pictures) -> str:
         protocol=facts.student.get("quality", {}).get("protocol", ""),
         samples=facts.student.get("quality", {}).get("samples", ""),
         curves=_safe(curve_charts(facts.log)),
+        search=_search(facts),
         bundle=facts.bundle,
         files=tables.file_rows(facts.bundle) if facts.bundle else [],
         placement=tables.placement_rows(facts.bundle) if facts.bundle else [],
@@ -73,6 +75,14 @@ def rendered(facts: Facts, pictures: Pictures) -> str:
         bench=facts.bench,
         origin=tables.origin_rows(facts),
     )
+
+
+def _search(facts: Facts) -> dict[str, Any] | None:
+    if not facts.search:
+        return None
+    section = search_section(facts.search)
+    chart = section.pop("chart")
+    return {**section, "chart": _safe([chart])[0] if chart else None}
 
 
 def _safe(charts: Any) -> list[dict[str, Any]]:

@@ -235,6 +235,11 @@ def origin_rows(facts: Facts) -> list[tuple[str, str]]:
                 f"{adapter.get('trainable', 0):,} trained numbers, sha256 {adapter['sha256']}",
             )
         )
+    if search := student.get("search"):
+        cost = (
+            f"{search['seconds']:.0f} s, {search['trials']} trials, {search['pruned']} ended early"
+        )
+        rows.append(("search of ranks", f"{cost}, not in the training time"))
     rows.append(("training", _training(student)))
     for path, entry in student.get("files", {}).items():
         rows.append((path, f"{entry['bytes']:,} bytes, sha256 {entry['sha256']}"))

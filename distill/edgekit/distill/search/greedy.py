@@ -55,7 +55,7 @@ def search_greedy(
             return "budget"
         if here is None:
             here = found
-        elif found.state == "complete" and found.quality < here.quality * (1 - settings.gain):
+        elif found.state == "complete" and found.distance < here.distance * (1 - settings.gain):
             here, failed = found, 0
             turn -= 1  # the same group once more: doubling it paid
         else:
@@ -80,7 +80,7 @@ def _hopeless(here: Trial | None, steps: int) -> Stop:
     """Return the rule that ends a doubling which is behind its start over half of the way."""
     curve = dict(here.curve) if here else {}
 
-    def hopeless(step: int, quality: float) -> bool:
-        return step >= steps / 2 and step in curve and quality >= curve[step]
+    def hopeless(step: int, distance: float) -> bool:
+        return step >= steps / 2 and step in curve and distance >= curve[step]
 
     return hopeless

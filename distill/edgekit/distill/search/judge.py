@@ -47,7 +47,7 @@ class Judge:
     edits: Photos
     features: Rows
     context: Tensor | None
-    distance: PerceptualDistance
+    network: PerceptualDistance
     device: str
     untouched: Scores
 
@@ -63,13 +63,13 @@ def judge_of(data: FitData, *, context: Tensor | None, device: str = "cpu") -> J
             hint=f"ask for more pairs: at least {LEAST} must be left for validation",
         )
     features = embedded(data.val_edits, device=device)
-    distance = copy.deepcopy(perceptual_distance()).to(device)
+    network = copy.deepcopy(perceptual_distance()).to(device)
     judge = Judge(
         as_tensor(data.val_sources).to(device),
         data.val_edits,
         features,
         None if context is None else context.to(device)[None],
-        distance,
+        network,
         device,
         Scores(math.nan, math.nan, math.nan),
     )
@@ -93,8 +93,8 @@ def scored(judge: Judge, network: nn.Module) -> Scores:
     return _compared(judge, np.concatenate(parts))
 
 
-def quality(judge: Judge, scores: Scores) -> float:
-    """Return one number to minimize: 0 is the teacher, 1 is the untouched source.
+def distance(judge: Judge, scores: Scores) -> float:
+    """Return one distance to the teacher: 0 is the teacher, 1 is the untouched source.
 
     It is the geometric mean of the Fréchet and the feature distance, each as a share of the
     source's own: the two have different units, and neither may be bought with the other.
@@ -112,7 +112,7 @@ def _compared(judge: Judge, made: Photos) -> Scores:
         for start in range(0, len(made), BATCH):
             first = as_tensor(made[start : start + BATCH]).to(judge.device)
             second = as_tensor(judge.edits[start : start + BATCH]).to(judge.device)
-            total += float(judge.distance(first, second)) * len(first)
+            total += float(judge.network(first, second)) * len(first)
     difference = np.abs(made.astype(np.float32) - judge.edits.astype(np.float32))
     return Scores(
         frechet=frechet_distance(embedded(made, device=judge.device), judge.features),

@@ -29,7 +29,7 @@ from edgekit.distill.lora import attach
 from edgekit.distill.ranks import GROUPS, Ranks
 from edgekit.distill.search.candidates import Candidates
 from edgekit.distill.search.greedy import first_ranks, search_greedy
-from edgekit.distill.search.judge import PROTOCOL, Judge, Scores, judge_of, quality, scored
+from edgekit.distill.search.judge import PROTOCOL, Judge, Scores, distance, judge_of, scored
 from edgekit.distill.search.settings import SearchSettings
 from edgekit.distill.search.sizes import file_sizes
 from edgekit.distill.search.trials import (
@@ -75,7 +75,7 @@ class SearchResult:
             "budget_kb": settings.values()["budget_kb"],
             "ranks": dict(self.best.ranks),
             "bytes": self.best.bytes,
-            "quality": self.best.quality,
+            "distance": self.best.distance,
         }
 
 
@@ -225,7 +225,7 @@ def _tried(
     def watch(watched: nn.Module, step: int, seconds: float) -> bool:
         nonlocal state, scores
         values = scored(judge, watched)
-        found = round(quality(judge, values), 6)
+        found = round(distance(judge, values), 6)
         scores = rounded(values)
         curve[:] = [*(point for point in curve if point[0] < step), (step, found)]
         spent = table.tick(trial.number)
@@ -257,12 +257,12 @@ def _tried(
     value = curve[-1][1] if curve else math.nan
     if state == "complete":
         values = scored(judge, network)
-        value, scores = round(quality(judge, values), 6), rounded(values)
+        value, scores = round(distance(judge, values), 6), rounded(values)
     table.tick(trial.number)
     return replace(
         trial,
         state=state,
-        quality=value,
+        distance=value,
         scores=scores,
         curve=tuple(curve),
         steps=curve[-1][0] if curve else 0,
@@ -329,4 +329,4 @@ def _ended(table: Table, search: SearchSettings) -> tuple[int, int]:
 
 def _note(trial: Trial, step: int, steps: int, found: float) -> str:
     ranks = "/".join(str(trial.ranks[group]) for group in GROUPS)
-    return f"trial {trial.number} ranks {ranks} step {step}/{steps} quality {found:.3f}"
+    return f"trial {trial.number} ranks {ranks} step {step}/{steps} distance {found:.3f}"

@@ -34,7 +34,7 @@ class SearchSettings:
     steps: int = 0
     """Training steps of a trial; 0 takes a quarter of the final training's."""
     gain: float = 0.01
-    """Share by which quality must improve to be worth more bytes."""
+    """Share by which the distance to the teacher must fall to be worth more bytes."""
     validation: float = 0.25
     """Share of the training pairs that scores the trials instead of training them."""
     seed: int = 0

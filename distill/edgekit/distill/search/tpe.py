@@ -5,9 +5,9 @@ trials: a proposal that does not is moved to the nearest one that does. What tri
 follows from the seed, the number 12 and the trials before it, so that a search that was killed and
 continued makes the trials of one that was not.
 
-The trials minimize quality alone and bytes are a bound, not a second objective: optuna prunes no
-search of several objectives, and pruning is what makes a search cheap. The trade between the two
-is read off the table: its front, and the rule by which the best is chosen.
+The trials minimize the distance to the teacher, and bytes are a bound, not a second objective:
+optuna prunes no search of several objectives, and pruning is what makes a search cheap. The trade
+between the two is read off the table: its front, and the rule by which the best is chosen.
 
 Source: Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization", section 4.
 """
@@ -135,9 +135,9 @@ def _run(
     ranks = _ranks(trial.params, settings)
     seen = set(study.get_trials(deepcopy=False)[trial.number].intermediate_values)
 
-    def hopeless(step: int, quality: float) -> bool:
+    def hopeless(step: int, distance: float) -> bool:
         if step not in seen:
-            trial.report(quality, step)
+            trial.report(distance, step)
         return bool(trial.should_prune())
 
     found = table.find(ranks)
@@ -146,7 +146,7 @@ def _run(
         table.add(found)
     with contextlib.suppress(ValueError):  # told already
         if found.state == "complete":
-            study.tell(trial, found.quality)
+            study.tell(trial, found.distance)
         elif found.state == "pruned":
             study.tell(trial, state=TrialState.PRUNED)
     # A trial that the clock stopped stays open: more time continues it.

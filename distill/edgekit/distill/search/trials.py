@@ -31,19 +31,19 @@ class Trial:
     """Of the adapter's file at these ranks."""
     state: State = "complete"
     """"complete"; "pruned": the curve promised nothing; "stopped": the time was over."""
-    quality: float = 1.0
+    distance: float = 1.0
     """0 is the teacher, 1 the untouched source; of a trial that did not end, its last value."""
     scores: Mapping[str, float] = field(default_factory=dict)
-    """Fréchet distance, feature distance and L1 behind `quality`."""
+    """Fréchet distance, feature distance and L1 behind `distance`."""
     curve: Sequence[tuple[int, float]] = ()
-    """(step, quality) at every check."""
+    """(step, distance) at every check."""
     steps: int = 0
     seconds: float = 0.0
     """Wall time, scoring included, over all continuations."""
 
 
 Stop = Callable[[int, float], bool]
-"""Asked after every check with the step and the quality; True ends the trial as pruned."""
+"""Asked after every check with the step and the distance; True ends the trial as pruned."""
 
 
 class Evaluate(Protocol):
@@ -55,24 +55,24 @@ class Evaluate(Protocol):
 
 
 def best_trial(trials: Sequence[Trial], *, gain: float) -> Trial | None:
-    """Return the complete trial of fewest bytes whose quality is within `gain` of the best.
+    """Return the complete trial of fewest bytes whose distance is within `gain` of the best.
 
     A larger adapter must be worth its bytes; None if no trial is complete.
     """
     complete = [trial for trial in trials if trial.state == "complete"]
     if not complete:
         return None
-    bar = min(trial.quality for trial in complete) * (1 + gain)
-    good = [trial for trial in complete if trial.quality <= bar]
-    return min(good, key=lambda trial: (trial.bytes, trial.quality, trial.number))
+    bar = min(trial.distance for trial in complete) * (1 + gain)
+    good = [trial for trial in complete if trial.distance <= bar]
+    return min(good, key=lambda trial: (trial.bytes, trial.distance, trial.number))
 
 
 def front(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the complete trials that no other one beats in both quality and bytes, by bytes."""
+    """Return the complete trials that no other one beats in both distance and bytes, by bytes."""
     found: list[Trial] = []
     complete = (trial for trial in trials if trial.state == "complete")
-    for trial in sorted(complete, key=lambda trial: (trial.bytes, trial.quality)):
-        if not found or trial.quality < found[-1].quality:
+    for trial in sorted(complete, key=lambda trial: (trial.bytes, trial.distance)):
+        if not found or trial.distance < found[-1].distance:
             found.append(trial)
     return found
 
