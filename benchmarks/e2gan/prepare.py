@@ -22,7 +22,7 @@ from PIL import Image, ImageOps
 
 from edgekit.distill.teachers.corpus import CLEAN_FACES, CLEAN_LANDSCAPES, HELD_OUT_LANDSCAPES
 
-SHORT_SIDE = 320
+SHORT_SIDE = 288
 JUDGED = 50
 """Photos of each set in val/ and in test/."""
 TRAINED_FACES = 291
@@ -97,7 +97,7 @@ def reduced(data: bytes) -> bytes:
         size = (round(photo.width * scale), round(photo.height * scale))
         photo = photo.resize(size, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    photo.save(buffer, "JPEG", quality=92)
+    photo.save(buffer, "JPEG", quality=88)
     return buffer.getvalue()
 
 

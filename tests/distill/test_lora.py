@@ -82,7 +82,7 @@ def test_every_crucial_group_learns_and_no_residual_block_does():
     assert all(
         value.grad is None
         for name, value in generator.named_parameters()
-        if "lora" not in name or name.startswith("residual")
+        if ("lora" not in name and "modulation" not in name) or name.startswith("residual")
     )
 
 
@@ -156,12 +156,16 @@ def test_the_seed_alone_decides_a_fresh_adapter():
     assert any(not torch.equal(one[name], three[name]) for name in one)
 
 
-def test_the_text_layers_are_adapted_too_but_only_in_crucial_layers():
-    names = adapted_layers(tiny_generator())
+def test_layers_that_see_the_text_alone_learn_their_bias_and_get_no_factors():
+    generator = attach(tiny_generator(), rank={"ds": 1, "up": 2}, seed=0)
 
-    assert {name.split(".")[0] for name in names} == set(GROUP_OF)
-    assert "transformer.text.text_key" in names
-    assert "up2.modulation" in names
+    learned = {name for name, value in generator.named_parameters() if value.requires_grad}
+
+    assert "transformer.text.text_key" in adapted_layers(tiny_generator())
+    assert "up2.modulation.bias" in learned
+    assert "down1.modulation.bias" not in learned
+    assert not [name for name in learned if "modulation" in name and "lora" in name]
+    assert {name.split(".")[0] for name in adapted_layers(tiny_generator())} == set(GROUP_OF)
 
 
 def test_a_changed_base_is_refused(tmp_path):
