@@ -28,6 +28,7 @@ from peft import (
     inject_adapter_in_model,
     set_peft_model_state_dict,
 )
+from peft.tuners.lora.layer import Conv2d as LoraConv2d
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
@@ -45,6 +46,21 @@ SCALE = 2.0
 TEXT_ALONE = ".modulation"
 """End of the names of layers that see the text alone."""
 Network = TypeVar("Network", bound=nn.Module)
+
+
+class MergedConv2d(LoraConv2d):
+    """peft's adapted convolution, with the product of the factors added to the weights at once.
+
+    peft runs the factors as two more convolutions over the picture, which makes a training step a
+    quarter longer than training every weight; adding up weights first costs next to nothing.
+    """
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Return the response of the adapted convolution."""
+        base = self.get_base_layer()
+        weight = base.weight + self.get_delta_weight(self.active_adapters[0])
+        response: Tensor = base._conv_forward(x, weight, base.bias)
+        return response
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +120,9 @@ def attach(generator: Network, *, rank: int | Ranks, seed: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(config, generator)
+    for layer in generator.modules():
+        if type(layer) is LoraConv2d:
+            layer.__class__ = MergedConv2d
     for bias in biases.values():
         bias.requires_grad_(True)
     return generator
