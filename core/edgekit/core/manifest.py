@@ -111,6 +111,46 @@ class FileEntry(_Strict):
     bytes: int
 
 
+class BlockEntry(_Strict):
+    """One run of values of the adapter input, and where in a concept's file they stand."""
+
+    name: str = Field(description="layer and what of it: stem.A, stem.B, stem.gain, stem.bias")
+    part: Literal["norms", "factors", "text"] = Field(description="tensor of the concept's file")
+    group: str = Field(description="group of layers whose rank counts; empty if none does")
+    offset: int = Field(description="first value in the adapter input")
+    rows: int = Field(
+        description="rows in the input. A file holds min(rank of the group, rows) rows of a block "
+        "of factors, the rest of the input is 0; it holds all rows of any other block"
+    )
+    columns: int = Field(description="values a row")
+
+
+class AdapterEntry(_Strict):
+    """The second input of a base: how to fill it from the file of a concept."""
+
+    port: str
+    length: int = Field(description="values of the input, float32")
+    base_sha256: Sha256 = Field(description="weights that the concepts were trained on")
+    layout_sha256: Sha256 = Field(
+        description="of the blocks whatever the capacity; a concept's file repeats it"
+    )
+    capacity: dict[str, int] = Field(description="group of layers -> largest rank of a concept")
+    blocks: tuple[BlockEntry, ...] = Field(
+        description="they fill the input one after another, and each of the file's tensors too"
+    )
+
+
+class ConceptEntry(_Strict):
+    """One concept of a base: a file that is loaded into the adapter input."""
+
+    name: str
+    prompt: str
+    path: RelativePath
+    sha256: Sha256
+    bytes: int
+    ranks: dict[str, int]
+
+
 class LatencyEntry(_Strict):
     """A measured latency; raw samples lie in the file named by `raw`."""
 
@@ -149,6 +189,12 @@ class BundleManifest(_Strict):
     refused: tuple[Refusal, ...] = ()
     golden: GoldenEntry
     adapters: tuple[FileEntry, ...] = ()
+    adapter_input: AdapterEntry | None = Field(
+        default=None, description="of a base, whose models take a concept as a second input"
+    )
+    concepts: tuple[ConceptEntry, ...] = Field(
+        default=(), description="of a base: what it can be switched to"
+    )
     licences: dict[str, str] = Field(description="what -> licence, of weights and data")
     quality: dict[str, float] = Field(default_factory=dict)
     latency: tuple[LatencyEntry, ...] = ()
@@ -192,7 +238,7 @@ def read_bundle(folder: Path, *, check_files: bool = False) -> BundleManifest:
 
 def _files(manifest: BundleManifest) -> list[tuple[str, str]]:
     entries = [(m.path, m.sha256) for m in manifest.models]
-    entries += [(a.path, a.sha256) for a in manifest.adapters]
+    entries += [(a.path, a.sha256) for a in (*manifest.adapters, *manifest.concepts)]
     return [*entries, (manifest.golden.path, manifest.golden.sha256)]
 
 
