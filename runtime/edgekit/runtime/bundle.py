@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -13,7 +14,10 @@ from edgekit.core.manifest import BundleManifest, ModelEntry, TargetName, read_b
 from edgekit.core.progress import Report, silent
 from edgekit.core.seams import PRECISIONS, Session
 from edgekit.core.store import MANIFEST
-from edgekit.core.tensors import Photo
+from edgekit.core.tensors import Batch, Photo
+from edgekit.runtime.adapters import Switched
+from edgekit.runtime.blend import Blend, blended
+from edgekit.runtime.concepts import base_of, concept_in, found, vector_in
 from edgekit.runtime.pipeline import photo_port, tile_editor, tile_size
 from edgekit.runtime.sessions import obstacle, open_session
 from edgekit.runtime.tiles import edit_tiled
@@ -46,14 +50,52 @@ class OpenBundle:
     entry: ModelEntry
     session: Session
 
+    def switched(self, name: str) -> OpenBundle:
+        """Return this base switched to the concept `name`; the session is shared, not loaded again.
+
+        Raises BadInput for a bundle that is no base or a file that was changed, EdgekitError for an
+        unknown name.
+        """
+        entry = base_of(self.manifest, self.folder)
+        return self._with(vector_in(self.folder, found(self.manifest, name), entry))
+
+    def blended(self, weights: Mapping[str, float]) -> tuple[OpenBundle, Blend]:
+        """Return this base switched to a blend of concepts (name -> weight), and what it cost.
+
+        What a blend means stands in `edgekit.runtime.blend`. Errors as in `switched`, and
+        EdgekitError for a weight that is not positive.
+        """
+        entry = base_of(self.manifest, self.folder)
+        rows = [(found(self.manifest, name), weight) for name, weight in weights.items()]
+        blend = blended([(concept_in(self.folder, row), w) for row, w in rows], entry)
+        return self._with(blend.vector), blend
+
+    @property
+    def concept_names(self) -> str:
+        """The names of a base's concepts, in one line."""
+        return ", ".join(row.name for row in self.manifest.concepts) or "none yet"
+
+    def _with(self, vector: Batch) -> OpenBundle:
+        port = base_of(self.manifest, self.folder).port
+        engine = self.session.session if isinstance(self.session, Switched) else self.session
+        inputs = tuple(given for given in self.entry.inputs if given.name != port)
+        entry = self.entry.model_copy(update={"inputs": inputs})
+        return replace(self, entry=entry, session=Switched(engine, port, vector))
+
     def edit(self, photo: Photo, *, max_side: int | None = None, report: Report = silent) -> Photo:
         """Return `photo` (uint8 sRGB, any size) edited, at the same size.
 
         With `max_side` the longer side is first scaled down to at most so many pixels, and the
         result has that size. `report` is told after each tile.
 
-        Raises TargetUnsupported if the model does not map one photo to one photo.
+        Raises TargetUnsupported if the model does not map one photo to one photo, EdgekitError for
+        a base that is not switched to a concept.
         """
+        if self.manifest.adapter_input is not None and not isinstance(self.session, Switched):
+            raise EdgekitError(
+                f"{self.folder} is a base and needs a concept",
+                hint=f"add --concept NAME; it holds: {self.concept_names}",
+            )
         source = photo_port(tuple(port.port() for port in self.entry.inputs), "input")
         result = photo_port(tuple(port.port() for port in self.entry.outputs), "output")
         size = tile_size(source)
