@@ -35,8 +35,15 @@ TERMS = (
     "traffic_quarter",
     "traffic_eighth",
     "layers",
+    "blocked_full",
+    "blocked_half",
+    "blocked_quarter",
+    "blocked_eighth",
 )
-"""Terms of the sum: millions of multiply-adds and of numbers written, and the count of layers."""
+"""Terms of the sum: millions of multiply-adds and of numbers written, the count of layers, and the
+multiply-adds again with widths rounded up to `BLOCK`."""
+BLOCK = 16
+"""Channels that vectorized kernels compute together, needed or not."""
 LEAST_MEASURED = 2 * len(TERMS)
 """Measured settings below which no prediction is made."""
 
@@ -46,12 +53,6 @@ def terms_of(shape: Shape, *, size_px: int) -> tuple[float, ...]:
     full, half, quarter, eighth = shape.levels
     places = [size_px**2 / 4**level / 1e6 for level in range(4)]
     blocks = shape.encoder_blocks + shape.decoder_blocks
-    products = [
-        9 * (3 * full + full * full * shape.detail3 + 3 * full) + 9,
-        9 * (full * half + half * half * shape.detail2 + half * full),
-        9 * (half * quarter + 2 * blocks * quarter**2 + quarter * half),
-        9 * 2 * quarter * eighth,
-    ]
     kept = places[3] * 1e6 / POOL**2
     attention = 2 * (kept + TOKENS) * eighth
     transformer = (10 + 2 / POOL**2) * eighth**2 + attention if shape.transformer else 0.0
@@ -62,11 +63,27 @@ def terms_of(shape: Shape, *, size_px: int) -> tuple[float, ...]:
         eighth * (2 + 14 * shape.transformer),
     ]
     layers = 9 + 2 * blocks + shape.detail2 + shape.detail3 + 12 * shape.transformer
+    blocked = [-(-channels // BLOCK) * BLOCK for channels in shape.levels]
     return (
-        *(place * count for place, count in zip(places, products, strict=True)),
+        *(
+            place * each
+            for place, each in zip(places, _products(shape, *shape.levels), strict=True)
+        ),
         places[3] * transformer,
-        *(place * count for place, count in zip(places, written, strict=True)),
+        *(place * each for place, each in zip(places, written, strict=True)),
         float(layers),
+        *(place * each for place, each in zip(places, _products(shape, *blocked), strict=True)),
+    )
+
+
+def _products(shape: Shape, full: int, half: int, quarter: int, eighth: int) -> tuple[int, ...]:
+    """Return the multiply-adds a pixel of the convolutions at each resolution."""
+    blocks = shape.encoder_blocks + shape.decoder_blocks
+    return (
+        9 * (3 * full + full * full * shape.detail3 + 3 * full) + 9,
+        9 * (full * half + half * half * shape.detail2 + half * full),
+        9 * (half * quarter + 2 * blocks * quarter**2 + quarter * half),
+        9 * 2 * quarter * eighth,
     )
 
 
