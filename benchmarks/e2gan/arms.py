@@ -22,7 +22,7 @@ from edgekit.distill.lora import (
     save_adapter,
 )
 from edgekit.distill.ranks import GROUPS, Ranks, as_ranks
-from edgekit.distill.students.e2gan import fresh_e2gan
+from edgekit.distill.students.e2gan import E2GAN, fresh_e2gan
 from edgekit.distill.students.gan import Generator, fresh_generator
 from edgekit.distill.students.resnet9 import fresh_resnet9
 from edgekit.distill.students.slim_resnet9 import fresh_slim_resnet9
@@ -59,6 +59,8 @@ ARMS = (
     Arm("G", "random base + LoRA of searched ranks", "edgekit", "random base", "searched", lr=4e-3),
     Arm("U", "base + LoRA of rank 4 everywhere", adapter="4", lr=4e-3),
     Arm("P", "paper-size E2GAN from scratch", "e2gan", "scratch", "", 2500, 5e-4),
+    Arm("PC", "paper-size base, every weight tuned", "e2gan", lr=5e-4),
+    Arm("PD", "paper-size base + LoRA of rank 4", "e2gan", adapter="4"),
     Arm("S", "compressed ResNet-9 from scratch", "slim", "scratch", "", 2500, 1e-3),
 )
 FEWER = tuple(
@@ -93,13 +95,21 @@ class Built:
     ranks: Ranks | None
 
 
-def built(arm: Arm, base: Generator, searched: Ranks, *, seed: int) -> Built:
-    """Return the network of an arm; `base` is left as it is."""
+def built(
+    arm: Arm, base: Generator, searched: Ranks, *, seed: int, paper: E2GAN | None = None
+) -> Built:
+    """Return the network of an arm; `base` and the paper-size base `paper` are left as they are."""
     dim = base.shape.context_dim
     if arm.network == "resnet9":
         return Built(fresh_resnet9(seed=seed), None)
     if arm.network == "slim":
         return Built(fresh_slim_resnet9(seed=seed), None)
+    if arm.network == "e2gan" and arm.start == "base":
+        assert paper is not None, "--paper-base is missing"
+        if not arm.adapter:
+            return Built(deepcopy(paper).requires_grad_(True), None)
+        ranks = as_ranks(int(arm.adapter))
+        return Built(attach(deepcopy(paper), rank=ranks, seed=seed), ranks)
     if arm.network == "e2gan":
         return Built(fresh_e2gan(seed=seed, context_dim=dim), None)
     if arm.start == "scratch":

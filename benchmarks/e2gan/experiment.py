@@ -17,13 +17,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from arms import Arm, built, frozen_sha256, named, saved_bytes
+from arms import Arm, Built, built, frozen_sha256, named, saved_bytes
+from paper_base import paper_base
 from PIL import Image
 from scores import Judge
 from tasks import (
@@ -45,9 +46,9 @@ from edgekit.distill.fit_gan import fit_gan
 from edgekit.distill.fit_state import FitData, FitSettings
 from edgekit.distill.frechet import embedded
 from edgekit.distill.pairs.clusters import selected
-from edgekit.distill.ranks import Ranks, as_ranks
+from edgekit.distill.ranks import as_ranks
 from edgekit.distill.students.cost import count_parameters
-from edgekit.distill.students.gan import Generator
+from edgekit.distill.students.gan import Generator, fresh_generator
 from edgekit.distill.students.text_context import text_context
 
 BATCH = 32
@@ -81,6 +82,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--emoji", type=Path)
     parser.add_argument("--base", type=Path, help="base folder; default: the shipped one")
+    parser.add_argument("--paper-base", type=Path, help="weights written by paper_base.py")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--jobs", nargs="+", required=True, help="ARM,ARM:PROMPT|all:SEED,SEED ...")
     parser.add_argument("--ranks", type=json.loads, default=as_ranks(4), help="searched ranks")
@@ -130,6 +132,8 @@ def finished(files: Sequence[Path]) -> set[Job]:
 def run_all(place: Place, jobs: Sequence[Job], given: argparse.Namespace) -> None:
     """Run the jobs in their order; pairs and bases are made when first asked for."""
     base = load_base(given.base)
+    dim = base.generator.shape.context_dim
+    paper = paper_base(given.paper_base, context_dim=dim) if given.paper_base else None
     bases: dict[str, Generator] = {}
     tasks: dict[str, Task] = {}
     judges: dict[str, Judge] = {}
@@ -151,7 +155,9 @@ def run_all(place: Place, jobs: Sequence[Job], given: argparse.Namespace) -> Non
         task = tasks[prompt]
         if prompt not in judges:
             judges[prompt] = Judge(task.test, task.context, place.device)
-        row = run_one(place, task, judges[prompt], named(arm), bases[prompt], given.ranks, seed)
+        made = built(named(arm), bases[prompt], given.ranks, seed=seed, paper=paper)
+        warm_up(place, task, named(arm), made.network)
+        row = run_one(place, task, judges[prompt], named(arm), made, seed)
         took[arm] = time.monotonic() - started
         line = {"arm": arm, "wall_s": round(took[arm], 2), **row}
         with (place.out / "runs.jsonl").open("a", encoding="utf-8") as file:
@@ -159,15 +165,34 @@ def run_all(place: Place, jobs: Sequence[Job], given: argparse.Namespace) -> Non
         say(place, "run", arm=arm, prompt=prompt, seed=seed, **row["final"], s=row["seconds"])
 
 
-def run_one(
-    place: Place, task: Task, judge: Judge, arm: Arm, base: Generator, ranks: Ranks, seed: int
-) -> dict[str, Any]:
-    """Train one arm and return its line."""
-    made = built(arm, base, ranks, seed=seed)
-    before = frozen_sha256(made.network) if made.ranks else None
-    sources, edits, selection_s = chosen_pairs(task, arm, seed, place.device)
+WARM: set[str] = set()
+
+
+def warm_up(place: Place, task: Task, arm: Arm, network: nn.Module) -> None:
+    """Let libraries load and choose kernels for this kind of network, so that no curve pays it."""
+    kind = f"{arm.network} {arm.start} {bool(arm.adapter)}"
+    if kind in WARM:
+        return
+    WARM.add(kind)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        data = FitData(*task.train, *task.val)
+        settings = settings_of(place, replace(arm, steps=8), 0)
+        fit_gan(
+            deepcopy(network),
+            data,
+            settings,
+            folder=Path(folder),
+            context=task.context,
+            device=place.device,
+        )
+    say(place, "warm", kind=kind, seconds=round(time.monotonic() - started, 1))
+
+
+def settings_of(place: Place, arm: Arm, seed: int) -> FitSettings:
+    """Return the settings of a run: the same for all arms but for steps and learning rate."""
     steps = 8 if place.small else arm.steps
-    settings = FitSettings(
+    return FitSettings(
         steps=steps,
         batch=4 if place.small else BATCH,
         lr=arm.lr,
@@ -179,6 +204,15 @@ def run_one(
         frozen_norms=arm.start != "scratch",
         discriminator_width=16 if place.small else 64,
     )
+
+
+def run_one(
+    place: Place, task: Task, judge: Judge, arm: Arm, made: Built, seed: int
+) -> dict[str, Any]:
+    """Train one arm and return its line."""
+    before = frozen_sha256(made.network) if made.ranks else None
+    sources, edits, selection_s = chosen_pairs(task, arm, seed, place.device)
+    settings = settings_of(place, arm, seed)
     curve: list[dict[str, Any]] = []
 
     def watch(network: nn.Module, step: int, seconds: float) -> bool:
@@ -253,7 +287,6 @@ def emoji_base(place: Place, folder: Path, seconds: float, like: Generator) -> G
         seconds=10.0 if place.small else seconds,
         sizes_px=(128,),
         batches=(4 if place.small else 96,),
-        width=like.shape.width,
         discriminator_width=16 if place.small else 48,
     )
     contexts = [text_context(prompt)[None] for prompt in prompts]
@@ -262,7 +295,9 @@ def emoji_base(place: Place, folder: Path, seconds: float, like: Generator) -> G
     def log(stage: str, **values: Any) -> None:
         say(place, f"icons' base: {stage}", **values)
 
-    generator, steps = trained_generator(settings, [pairs], contexts, device, place.out, log)
+    generator, steps = trained_generator(
+        fresh_generator(like.shape, seed=0), settings, [pairs], contexts, device, place.out, log
+    )
     say(place, "icons' base", steps=steps, seconds=round(time.monotonic() - started, 1))
     return deepcopy(generator).float().cpu().eval().requires_grad_(False)
 

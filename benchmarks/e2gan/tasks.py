@@ -86,7 +86,7 @@ def photo_tasks(
     place = torch.device(device)
     corpus = read_corpus(folder)
     bank = train_bank(corpus, size=TEACHER_PX, per_set=pool, seed=0, device=place)
-    sample = _teacher(device)
+    sample = teacher_sample(device)
     squares = {name: _judged(folder / name, judged, place) for name in ("val", "test")}
     tasks = []
     for number, prompt in enumerate(prompts):
@@ -113,7 +113,8 @@ def _judged(folder: Path, count: int, device: torch.device) -> Tensor:
     return torch.stack(crops).to(device).float() / 255
 
 
-def _teacher(device: str) -> Sample:
+def teacher_sample(device: str) -> Sample:
+    """Return the bundled teacher as a function of images in [0, 1], a prompt and a seed."""
     parts = load_teacher("bundled", device=device, dtype="float32").pipeline
     editor = Editor(parts.vae.eval(), parts.unet.eval(), parts.text_encoder.eval(), parts.tokenizer)
     how = {"steps": TEACHER_STEPS, "guidance": 1.0}

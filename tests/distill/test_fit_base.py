@@ -10,6 +10,7 @@ from edgekit.core.images import save_photo
 from edgekit.distill.base import load_base
 from edgekit.distill.base_pairs import BaseSettings
 from edgekit.distill.fit_base import fit_base
+from edgekit.distill.students.shape import Shape
 from edgekit.distill.students.text_context import text_context
 from edgekit.distill.teachers.networks import (
     Size,
@@ -29,7 +30,7 @@ SETTINGS = BaseSettings(
     batches=(2, 4),
     crops=6,
     heldout=2,
-    width=16,
+    shape=Shape(width=16),
     discriminator_width=4,
     teacher_steps=1,
     teacher_batch=4,

@@ -6,7 +6,7 @@ The teacher edits the very bytes that are kept, so that a pair is a pair also af
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from edgekit.distill.students.shape import Shape
 from edgekit.distill.students.text_context import text_context
 from edgekit.distill.teachers.corpus import Bank, sampled
 from edgekit.distill.teachers.sampling import Editor, sampled_edits
@@ -29,14 +30,15 @@ class BaseSettings:
     """Training time; sampling and measuring come on top."""
     sizes_px: tuple[int, ...] = (256, 128)
     """Sizes trained on, in turn; the teacher works at the first, the others are reduced from it."""
-    pairs: int = 2048
+    pairs: int = 1280
     """Pairs a concept."""
     batches: tuple[int, ...] = (48, 128)
     crops: int = 2500
     """Crops of each set of photos from which sources are drawn."""
     heldout: int = 6
     """Held-out photos of each set on which every concept is measured."""
-    width: int = 64
+    shape: Shape = field(default_factory=Shape)
+    """Of the generator; the width of its text tokens is that of the contexts."""
     discriminator_width: int = 48
     lr: float = 1.5e-3
     l1: float = 1.0

@@ -18,9 +18,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -47,7 +47,8 @@ from edgekit.distill.metrics import as_photos, as_tensor, perceptual_distance, q
 from edgekit.distill.preview import write_preview
 from edgekit.distill.students.cost import count_macs, count_parameters
 from edgekit.distill.students.discriminator import PatchGAN, fresh_discriminator
-from edgekit.distill.students.gan import Generator, Shape, fresh_generator, specialized
+from edgekit.distill.students.gan import Generator, fresh_generator, specialized
+from edgekit.distill.students.shape import Shape
 from edgekit.distill.teachers.corpus import (
     Bank,
     Corpus,
@@ -69,6 +70,7 @@ SAVE_S = 60.0
 
 
 Log = Callable[..., None]
+Network = TypeVar("Network", bound=nn.Module)
 Measured = tuple[dict[str, Any], tuple[Photos, Photos, Photos]]
 
 
@@ -109,7 +111,10 @@ def fit_base(
     sample = sampler(editor, settings, how)
     pairs = at_all_sizes(sampled_pairs(bank, settings, sample), settings)
     log("pairs", size=size, concepts=len(settings.concepts), each=settings.pairs)
-    generator, steps = trained_generator(settings, pairs, contexts, place, out, log)
+    shape = replace(settings.shape, context_dim=contexts[0].shape[-1])
+    generator, steps = trained_generator(
+        fresh_generator(shape, seed=settings.seed), settings, pairs, contexts, place, out, log
+    )
     photos_held = test_bank(corpus, size=size, device=place)
     held = at_all_sizes(heldout_pairs(photos_held, settings, sample), settings)
     log("held-out pairs", photos=len(held[0].sources[0]))
@@ -141,15 +146,15 @@ def _logger(out: Path, started: float) -> Log:
 
 @dataclass(frozen=True, slots=True)
 class _Networks:
-    generator: Generator
+    generator: nn.Module
     judge: PatchGAN
     paint: Callable[[Tensor, Tensor], Tensor]
     distance: Callable[[Tensor, Tensor], Tensor]
 
 
-def _networks(settings: BaseSettings, context_dim: int, device: torch.device) -> _Networks:
-    shape = Shape(width=settings.width, context_dim=context_dim)
-    generator = fresh_generator(shape, seed=settings.seed)
+def _networks(
+    generator: nn.Module, settings: BaseSettings, context_dim: int, device: torch.device
+) -> _Networks:
     judge = fresh_discriminator(
         settings.discriminator_width, seed=settings.seed, context_dim=context_dim
     )
@@ -157,22 +162,26 @@ def _networks(settings: BaseSettings, context_dim: int, device: torch.device) ->
     judge = judge.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     features = copy.deepcopy(perceptual_distance()).to(device)
     if device.type == "cuda" and settings.compile:
-        paint = torch.compile(generator.painted, dynamic=False)
+        paint = torch.compile(cast(Any, generator).painted, dynamic=False)
         return _Networks(generator, judge, paint, torch.compile(features, dynamic=False))
-    return _Networks(generator, judge, generator.painted, features)
+    return _Networks(generator, judge, cast(Any, generator).painted, features)
 
 
 def trained_generator(
+    generator: Network,
     settings: BaseSettings,
     pairs: Sequence[BasePairs],
     contexts: Sequence[Tensor],
     device: torch.device,
     out: Path,
     log: Log,
-) -> tuple[Generator, int]:
-    """Train for the given seconds and return the averaged generator and the number of steps."""
-    nets = _networks(settings, contexts[0].shape[-1], device)
-    generator = nets.generator
+) -> tuple[Network, int]:
+    """Train `generator` for the given seconds; return its average and the number of steps.
+
+    It has a method ``painted(image, context)``; `contexts` are the wordings of each concept of
+    `pairs`, which hold one bank for each of the settings' sizes.
+    """
+    nets = _networks(generator, settings, contexts[0].shape[-1], device)
     average = copy.deepcopy(generator)
     fused = device.type == "cuda"
     optimizer = torch.optim.Adam(generator.parameters(), settings.lr, BETAS, fused=fused)
@@ -257,7 +266,7 @@ def _follow(average: nn.Module, module: nn.Module, keep: float) -> None:
             old.lerp_(new, 1 - keep)
 
 
-def _save(generator: Generator, out: Path) -> str:
+def _save(generator: nn.Module, out: Path) -> str:
     """Write the weights, matrices at float16 and the rest at float32, and return their sha256."""
     state = {
         name: (value.half() if value.ndim > 1 else value.float()).cpu().contiguous()
@@ -348,9 +357,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--teacher", type=Path, help="pipeline folder; default: the bundled one")
     parser.add_argument("--seconds", type=float, default=280.0)
-    parser.add_argument("--pairs", type=int, default=2048)
+    parser.add_argument("--pairs", type=int, default=BaseSettings().pairs)
     parser.add_argument("--teacher-steps", type=int)
     parser.add_argument("--teacher-guidance", type=float)
+    parser.add_argument("--shape", type=json.loads, default={}, help="dials of the generator, JSON")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compile", action="store_true", help="worth it from ten minutes on")
     given = parser.parse_args()
@@ -360,6 +370,7 @@ def main() -> None:
         teacher_steps=given.teacher_steps,
         teacher_guidance=given.teacher_guidance,
         compile=given.compile,
+        shape=Shape(**given.shape),
     )
     fit_base(
         settings, photos=given.photos, out=given.out, teacher=given.teacher, device=given.device

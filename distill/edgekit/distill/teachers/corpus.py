@@ -164,6 +164,7 @@ def _sets(folder: Path) -> Iterator[tuple[str, tuple[Path, ...]]]:
 
 
 def read_photo(file: Path) -> Tensor:
+    """Read a photo upright, uint8 (3, h, w), its longer side at most `LARGEST_SIDE` pixels."""
     with Image.open(file) as opened:
         photo = ImageOps.exif_transpose(opened).convert("RGB")
         photo.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
@@ -188,6 +189,7 @@ def _random_crop(photo: Tensor, size: int, generator: torch.Generator) -> Tensor
 
 
 def center_crops(photo: Tensor, size: int, places: int) -> list[Tensor]:
+    """Return `places` squares along the longer side, or the middle one, at `size` pixels."""
     height, width = photo.shape[-2:]
     side = min(height, width)
     spread = [0.5] if places == 1 else [i / (places - 1) for i in range(places)]

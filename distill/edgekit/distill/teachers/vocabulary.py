@@ -88,8 +88,18 @@ BASE_CONCEPTS = (
     "turn it into an oil painting",
     "turn it into a cartoon",
     "turn it into a mosaic",
+    "in the moonlight",
+    "make it film noir",
+    "in a sandstorm",
+    "turn it into an x-ray",
+    "turn it into a chalk drawing",
+    "turn it into a plaster relief",
+    "turn it into a pastel drawing",
+    "turn it into stained glass",
+    "turn it into halftone dots",
+    "turn it into pixel art",
 )
-"""Concepts that the shipped base student was trained on."""
+"""Concepts that a base student is trained on; the shipped one's card lists its own."""
 
 NEW_CONCEPTS = (
     "make it snowy",
