@@ -26,8 +26,12 @@ from edgekit.core.store import write_bytes
 from edgekit.core.tensors import Batch
 
 FORMAT = "edgekit.concept.1"
-_HALF = ("F16", np.dtype("<f2"))
-PARTS = {"norms": ("F32", np.dtype("<f4")), "factors": _HALF, "text": _HALF}
+_HALF: tuple[str, np.dtype[Any]] = ("F16", np.dtype("<f2"))
+PARTS: dict[str, tuple[str, np.dtype[Any]]] = {
+    "norms": ("F32", np.dtype("<f4")),
+    "factors": _HALF,
+    "text": _HALF,
+}
 """Part of a file -> its type in safetensors' and in numpy's words, in the order of storage."""
 MOST_HEADER_BYTES = 1 << 16
 

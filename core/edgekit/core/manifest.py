@@ -238,7 +238,8 @@ def read_bundle(folder: Path, *, check_files: bool = False) -> BundleManifest:
 
 def _files(manifest: BundleManifest) -> list[tuple[str, str]]:
     entries = [(m.path, m.sha256) for m in manifest.models]
-    entries += [(a.path, a.sha256) for a in (*manifest.adapters, *manifest.concepts)]
+    entries += [(a.path, a.sha256) for a in manifest.adapters]
+    entries += [(c.path, c.sha256) for c in manifest.concepts]
     return [*entries, (manifest.golden.path, manifest.golden.sha256)]
 
 

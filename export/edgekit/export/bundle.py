@@ -13,7 +13,9 @@ import numpy as np
 
 from edgekit.core.errors import BadInput, ParityFailed, QualityFailed, TargetUnsupported
 from edgekit.core.manifest import (
+    AdapterEntry,
     BundleManifest,
+    ConceptEntry,
     FileEntry,
     GoldenEntry,
     Refusal,
@@ -241,6 +243,8 @@ def _assembled(student: Student, recipe: str, wanted: Sequence[Row], out: Path) 
         ),
         golden=_golden(student, out),
         adapters=_adapters(student, out),
+        adapter_input=_adapter_input(student),
+        concepts=_kept_concepts(recipe, out),
         licences=_licences(student),
         quality=_numbers(student.facts.get("quality", {})),
     )
@@ -320,6 +324,20 @@ def _adapters(student: Student, out: Path) -> tuple[FileEntry, ...]:
     write_bytes(out / path, source.read_bytes())
     copied = out / path
     return (FileEntry(name=name, path=path, sha256=file_sha256(copied), bytes=size_bytes(copied)),)
+
+
+def _adapter_input(student: Student) -> AdapterEntry | None:
+    facts = student.facts.get("adapter_input")
+    return None if facts is None else AdapterEntry.model_validate(facts)
+
+
+def _kept_concepts(recipe: str, out: Path) -> tuple[ConceptEntry, ...]:
+    """Return the concepts that were added to this base's bundle before: more targets keep them."""
+    try:
+        found = read_bundle(out)
+    except BadInput:
+        return ()
+    return found.concepts if found.recipe_sha256 == recipe else ()
 
 
 def _licences(student: Student) -> dict[str, str]:

@@ -91,17 +91,24 @@ def static_int8(source: Path, path: Path, *, recipe: str, feeds: Sequence[Feed])
 
 
 def _float_layers(model: Any, choice: Choice) -> list[str]:
-    """Return the layers at most `float_depth` layers away from an input or an output."""
+    """Return the layers at most `float_depth` layers away from a picture that goes in or out.
+
+    An input that is no picture (a base's adapter) is near every layer and says nothing.
+    """
     nodes = list(model.graph.node)
-    inward = _depths(nodes, [value.name for value in model.graph.input])
+    inward = _depths(nodes, _pictures(model.graph.input))
     turned = [_Turned(node) for node in reversed(nodes)]
-    outward = _depths(turned, [value.name for value in model.graph.output])
+    outward = _depths(turned, _pictures(model.graph.output))
     return [
         node.name
         for node in nodes
         if node.op_type in _LAYERS
         and min(inward.get(node.name, 1), outward.get(node.name, 1)) <= choice.float_depth
     ]
+
+
+def _pictures(values: Any) -> list[str]:
+    return [str(v.name) for v in values if len(v.type.tensor_type.shape.dim) == 4]
 
 
 _LAYERS = ("Conv", "Gemm")

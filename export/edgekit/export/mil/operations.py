@@ -201,6 +201,15 @@ def _cast(arguments: Arguments) -> Tensor:
     return cast.float() if cast.is_floating_point() else cast
 
 
+def _pad(arguments: Arguments) -> Tensor:
+    mode = arguments.get("mode", "constant")
+    if mode != "constant":
+        raise NotImplementedError(f"pad in mode {mode}")
+    pairs = np.array(_integers(arguments["pad"])).reshape(-1, 2)  # of the last dimensions, in order
+    value = float(_one(arguments.get("constant_val", 0.0)))
+    return F.pad(arguments["x"], [int(n) for pair in pairs[::-1] for n in pair], value=value)
+
+
 def _unary(function: Callable[[Tensor], Tensor]) -> Meaning:
     return lambda arguments: function(arguments["x"])
 
@@ -251,6 +260,7 @@ MEANING: dict[str, Meaning] = {
     "concat": lambda a: torch.cat(a["values"], int(_one(a["axis"]))),
     "split": _split,
     "slice_by_index": _slice_by_index,
+    "pad": _pad,
     "cast": _cast,
     "constexpr_affine_dequantize": _affine_dequantize,
 }
