@@ -28,7 +28,6 @@ from edgekit.core.manifest import AdapterEntry
 from edgekit.core.tensors import Batch
 from edgekit.runtime.adapters import blocks_of, check_concept, filled
 
-
 NOTHING = 1e-12
 """Below this share of a layer's squared change a difference is rounding."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +63,50 @@ def edit_files(
         if not single:
             report("photos", index + 1, len(jobs), photo.name)
     return done
+
+
+def edit_each(
+    variants: Mapping[str, OpenBundle],
+    source: Path,
+    out: Path | None,
+    *,
+    max_side: int | None = None,
+    report: Report = silent,
+) -> list[Edited]:
+    """Edit `source` with each of `variants` (label -> bundle, all of one session), as `edit_files`.
+
+    Where results go stands in `places`; the same errors, all before any work.
+    """
+    planned_each(source, out, list(variants))
+    done = []
+    for place, variant in zip(places(source, out, list(variants)), variants.values(), strict=True):
+        done += edit_files(variant, source, place, max_side=max_side, report=report)
+    return done
+
+
+def planned_each(source: Path, out: Path | None, labels: Sequence[str]) -> list[tuple[Path, Path]]:
+    """Return (photo, result) of all variants; errors as `edit_files`."""
+    return [job for place in places(source, out, labels) for job in planned_files(source, place)]
+
+
+def places(source: Path, out: Path | None, labels: Sequence[str]) -> list[Path]:
+    """Return where the variants called `labels` are written.
+
+    One variant goes to `out`, by default a file (for a folder of photos, a folder) in the current
+    folder called like `source` and the label. Several go below the folder `out`, by default the
+    current one: for one photo a file each, for a folder a folder each. Raises OutputError if `out`
+    is a file name but several are to be written.
+    """
+    names = [f"{source.stem}-{label or 'edited'}" for label in labels] or [f"{source.stem}-edited"]
+    suffix = "" if source.is_dir() else ".png"
+    if len(names) == 1:
+        return [out or Path(f"{names[0]}{suffix}")]
+    if out is not None and out.suffix.lower() in SUFFIXES:
+        raise OutputError(
+            f"{len(names)} pictures cannot be one file {out.name}",
+            hint="name a folder with --out, or give one --concept",
+        )
+    return [(out or Path()) / f"{name}{suffix}" for name in names]
 
 
 def planned_files(source: Path, out: Path) -> list[tuple[Path, Path]]:
