@@ -167,7 +167,8 @@ def search_ranks(
     table.write(stopped)
     best = best_trial(table.trials, gain=search.gain)
     assert best is not None, "the first trial always ends"
-    report("search", *_ended(table, search), f"{len(table.trials)} trials")
+    total = _progress(table, search)[1]
+    report("search", total, total, f"{len(table.trials)} trials")
     return SearchResult(best, tuple(table.trials), table.spent_s, stopped)
 
 
@@ -317,14 +318,11 @@ def _cleared_unless(folder: Path, fingerprint: str) -> None:
 
 
 def _progress(table: Table, search: SearchSettings) -> tuple[int, int]:
+    """Return what is done of the time (or, without a limit of time, of the trials), never all."""
     if math.isinf(search.budget_s):
-        return min(len(table.trials), search.trials), search.trials
-    return min(int(table.spent_s), int(search.budget_s)), max(1, math.ceil(search.budget_s))
-
-
-def _ended(table: Table, search: SearchSettings) -> tuple[int, int]:
-    _, total = _progress(table, search)
-    return total, total
+        return min(len(table.trials), search.trials - 1), search.trials
+    total = max(1, math.ceil(search.budget_s))
+    return min(int(table.spent_s), total - 1), total
 
 
 def _note(trial: Trial, step: int, steps: int, found: float) -> str:

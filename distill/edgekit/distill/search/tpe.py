@@ -14,7 +14,6 @@ Source: Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization", sec
 
 from __future__ import annotations
 
-import contextlib
 import os
 import warnings
 from collections.abc import Callable
@@ -144,9 +143,8 @@ def _run(
     if found is None:
         found = evaluate(trial.number, ranks, hopeless)
         table.add(found)
-    with contextlib.suppress(ValueError):  # told already
-        if found.state == "complete":
-            study.tell(trial, found.distance)
-        elif found.state == "pruned":
-            study.tell(trial, state=TrialState.PRUNED)
+    if found.state == "complete":
+        study.tell(trial, found.distance)
+    elif found.state == "pruned":
+        study.tell(trial, state=TrialState.PRUNED)
     # A trial that the clock stopped stays open: more time continues it.
