@@ -18,7 +18,8 @@ import pytest
 
 from edgekit.core.errors import BadInput, EdgekitError, OutputError, QualityFailed
 from edgekit.core.store import MANIFEST, file_sha256
-from edgekit.distill.pairs.make import make_pairs, pair_seed
+from edgekit.distill.pairs.jobs import pair_seed
+from edgekit.distill.pairs.make import make_pairs
 from edgekit.distill.pairs.settings import PairSettings
 from edgekit.distill.pairs.store import PairEntry, PairSet, open_pairs
 

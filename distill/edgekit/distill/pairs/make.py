@@ -1,19 +1,17 @@
 """Make pairs: crops of photos, a teacher's edits of them, scores, shards.
 
 The work is cut into shards of fixed contents: which pairs a shard holds, and which of them a
-teacher edits together, follows from the settings alone. A killed run therefore leaves whole shards
-or none of one, and continuing it gives the bytes of a run that was never killed.
+teacher edits together, follows from settings and batch size alone (see `shards`). A killed run
+therefore leaves whole shards or none of one, and continuing it gives the bytes of a run that was
+never killed.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from edgekit.core.errors import EdgekitError, QualityFailed
 from edgekit.core.progress import Report, silent
@@ -30,21 +28,17 @@ from edgekit.core.store import (
     write_bytes,
     write_json,
 )
-from edgekit.core.tensors import Photo
-from edgekit.distill.pairs.jobs import Job, job_crop, jobs_of, pair_seed
-from edgekit.distill.pairs.quality import duplicates, rejection, scores
+from edgekit.distill.pairs.quality import duplicates
 from edgekit.distill.pairs.settings import PairSettings
-from edgekit.distill.pairs.sources import Crop, Sources, open_sources
+from edgekit.distill.pairs.shards import all_shards
+from edgekit.distill.pairs.sources import Sources, open_sources
 from edgekit.distill.pairs.store import (
     INDEX,
     KIND,
     PairEntry,
     PairSet,
-    encoded,
     line_of,
     open_pairs,
-    shard_entries,
-    write_shard,
 )
 
 RECIPE = "recipe.json"
@@ -80,7 +74,7 @@ def make_pairs(
         if not _finished(out, recipe_sha256):
             _claim(out, recipe)
             (out / MANIFEST).unlink(missing_ok=True)
-            entries = _all_shards(settings, teacher, sources, out, report)
+            entries = all_shards(settings, teacher, sources, out, report)
             _finish(out, entries, recipe_sha256, settings, teacher, sources)
     return _checked(open_pairs(out))
 
@@ -122,100 +116,6 @@ def _finished(out: Path, recipe_sha256: str) -> bool:
     listed = [(out / INDEX, manifest["index_sha256"])]
     listed += [(out / shard["path"], shard["sha256"]) for shard in manifest["shards"]]
     return all(path.is_file() and file_sha256(path) == sha256 for path, sha256 in listed)
-
-
-def _all_shards(
-    settings: PairSettings, teacher: Teacher, sources: Sources, out: Path, report: Report
-) -> list[PairEntry]:
-    jobs = jobs_of(settings, sources, report)
-    entries: list[PairEntry] = []
-    for number, start in enumerate(range(0, len(jobs), settings.shard_pairs)):
-        name = f"pairs-{number:06d}.tar"
-        batch = jobs[start : start + settings.shard_pairs]
-        found = shard_entries(out / name)
-        if found is None or [entry.key for entry in found] != [job.key for job in batch]:
-            report("pairs", start, len(jobs))
-            made = _made(settings, teacher, sources, batch, name)
-            write_shard(out / name, made)
-            found = [entry for entry, _, _ in made]
-        entries += found
-        report("pairs", len(entries), len(jobs))
-    return entries
-
-
-def _made(
-    settings: PairSettings,
-    teacher: Teacher,
-    sources: Sources,
-    jobs: Sequence[Job],
-    shard: str,
-) -> list[tuple[PairEntry, bytes, bytes]]:
-    cut = [job_crop(job, settings, sources) for job in jobs]
-    crops = [crop for crop, _ in cut]
-    pictures = [picture for _, picture in cut]
-    variations = _vary(settings, teacher, jobs, pictures)
-    batch = np.stack(pictures)
-    edits = teacher.edit(batch, settings.prompt, seed=[job.seed for job in jobs])
-    if edits.shape != batch.shape:
-        raise ValueError(f"the teacher gave {edits.shape} for {batch.shape}")
-    rows = zip(jobs, crops, variations, batch, edits, strict=True)
-    return [
-        _pair(settings, teacher, sources, job, crop, variation, source, edit, shard)
-        for job, crop, variation, source, edit in rows
-    ]
-
-
-def _vary(
-    settings: PairSettings, teacher: Teacher, jobs: Sequence[Job], pictures: list[Photo]
-) -> list[str | None]:
-    """Replace sources by the teacher's variations of them; a bad variation leaves the crop."""
-    applied: list[str | None] = [None] * len(jobs)
-    for prompt in dict.fromkeys(job.variation for job in jobs if job.variation):
-        places = [i for i, job in enumerate(jobs) if job.variation == prompt]
-        varied = teacher.edit(
-            np.stack([pictures[i] for i in places]),
-            prompt,
-            seed=[pair_seed(settings.seed, jobs[i].index, "source") for i in places],
-        )
-        for i, picture in zip(places, varied, strict=True):
-            found = scores(pictures[i], picture)
-            if rejection(found, settings.bars, size_px=settings.size_px) is None:
-                pictures[i], applied[i] = picture, prompt
-    return applied
-
-
-def _pair(
-    settings: PairSettings,
-    teacher: Teacher,
-    sources: Sources,
-    job: Job,
-    crop: Crop,
-    variation: str | None,
-    source: Photo,
-    edit: Photo,
-    shard: str,
-) -> tuple[PairEntry, bytes, bytes]:
-    found = scores(source, edit)
-    reason = rejection(found, settings.bars, size_px=settings.size_px)
-    first, second = encoded(source), encoded(edit)
-    entry = PairEntry(
-        key=job.key,
-        shard=shard,
-        split=job.split,
-        seed=job.seed,
-        prompt=settings.prompt,
-        teacher=teacher.identity,
-        photo=sources.names[crop.photo],
-        box=(crop.top, crop.left, crop.side),
-        flipped=crop.flipped,
-        variation=variation,
-        source_sha256=hashlib.sha256(first).hexdigest(),
-        edit_sha256=hashlib.sha256(second).hexdigest(),
-        scores=found,
-        kept=reason is None,
-        reason=reason,
-    )
-    return entry, first, second
 
 
 def _finish(

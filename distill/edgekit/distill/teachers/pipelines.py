@@ -19,6 +19,7 @@ from PIL import Image
 from edgekit.core.errors import EdgekitError
 from edgekit.core.store import read_json
 from edgekit.core.tensors import Batch
+from edgekit.distill.teachers.speed import remembered
 
 Pipeline: TypeAlias = Any
 """A diffusers pipeline; diffusers ships no types."""
@@ -102,7 +103,7 @@ def _instruct(
 ) -> Batch:
     return _pixels(
         pipeline(
-            prompt=[prompt] * len(photos),
+            **_texts(pipeline, pipeline._encode_prompt, prompt, len(photos), sampling),
             image=photos,
             num_inference_steps=sampling.steps,
             guidance_scale=sampling.guidance,
@@ -111,6 +112,24 @@ def _instruct(
             output_type="np",
         )
     )
+
+
+def _texts(
+    pipeline: Pipeline, encode: Callable[..., Any], prompt: str, count: int, sampling: Sampling
+) -> dict[str, Any]:
+    """Return the states of the prompt, and of none if guidance needs them, encoded only once."""
+
+    def states() -> dict[str, torch.Tensor]:
+        guided = sampling.guidance > 1
+        wanted = {"prompt_embeds": prompt, "negative_prompt_embeds": ""}
+        return {
+            name: encode([text], pipeline.device, 1, False)
+            for name, text in wanted.items()
+            if guided or text == prompt
+        }
+
+    found = remembered(pipeline, (prompt, sampling.guidance > 1), states)
+    return {name: value.expand(count, -1, -1) for name, value in found.items()}
 
 
 def _image_to_image(
