@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -42,6 +44,21 @@ def test_a_search_may_be_asked_for_with_or_without_its_mode(words, mode, budget_
     assert code == 0
     assert (plan["search"]["mode"], plan["search"]["budget_s"]) == (mode, budget_s)
     assert plan["search"]["seed"] == 4
+
+
+def test_asking_what_a_search_would_do_loads_neither_optuna_nor_torch():
+    words = ["distill", "--concept", "make it night", "--search", "--dry-run"]
+    program = (
+        "import sys; from edgekit.cli.main import run; "
+        f"assert run({words}) == run(['pairs', 'select', '--help']) == 0; "
+        "print(sorted({name.split('.')[0] for name in sys.modules}))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    loaded = done.stdout.splitlines()[-1]
+    assert "'typer'" in loaded
+    assert not {"'optuna'", "'sklearn'", "'torch'"} & set(loaded.strip("[]").split(", "))
 
 
 def test_limits_of_a_search_may_wait_in_the_environment(monkeypatch, capsys):
