@@ -39,12 +39,14 @@ def baseline_candidates(
 
     torch.set_num_threads(threads)
     manifest = read_bundle(bundle)
-    image = read_golden(bundle, manifest)[0]["image"]
+    golden = read_golden(bundle, manifest)[0]
+    image = golden["image"]
+    given = [golden[port.name] for port in manifest.models[0].inputs]
     makers: dict[str, Callable[[], Candidate]] = {
         "teacher": lambda: _teacher(teacher, manifest, image),
         "pix2pix": lambda: _pix2pix(image),
         "sd15": lambda: _sd15(image),
-        "pytorch": lambda: _pytorch(bundle, image),
+        "pytorch": lambda: _pytorch(bundle, given),
     }
     return [makers[name]() for name in names]
 
@@ -57,12 +59,14 @@ def _teacher(where: str, manifest: BundleManifest, image: Batch) -> Candidate:
 
     info = describe_teacher(where)
     photos = to_bytes(image).transpose(0, 2, 3, 1)
+    known = [row.prompt for row in manifest.concepts]  # a base has no prompt of its own
+    prompt = manifest.prompt or (known[0] if known else "make it night")
     facts: dict[str, Any] = {"kind": "baseline", "runtime": "torch", "identity": info.identity}
 
     def load() -> Callable[[], object]:
         model = load_teacher(where, device="cpu")
         facts["sampling"] = model.sampling
-        return lambda: model.edit(photos, manifest.prompt, seed=0)
+        return lambda: model.edit(photos, prompt, seed=0)
 
     return Candidate("teacher", load, calls=TEACHER_CALLS, warmup=1, facts=facts)
 
@@ -78,7 +82,7 @@ def _pix2pix(image: Batch) -> Candidate:
     return Candidate("pix2pix", load, calls=PIX2PIX_CALLS, warmup=1, facts=facts)
 
 
-def _pytorch(bundle: Path, image: Batch) -> Candidate:
+def _pytorch(bundle: Path, given: Sequence[Batch]) -> Candidate:
     from edgekit.benchmarks.compare import Candidate
 
     program = bundle.resolve().parent / "student.pt2"
@@ -91,19 +95,19 @@ def _pytorch(bundle: Path, image: Batch) -> Candidate:
     def load() -> Callable[[], object]:
         import torch
 
-        return _called(torch.export.load(program).module(), image)
+        return _called(torch.export.load(program).module(), *given)
 
     return Candidate("pytorch", load, facts={"kind": "baseline", "runtime": "torch"})
 
 
-def _called(network: torch.nn.Module, image: Batch) -> Callable[[], object]:
+def _called(network: torch.nn.Module, *given: Batch) -> Callable[[], object]:
     import torch
 
-    pixels = torch.from_numpy(image)
+    tensors = [torch.from_numpy(value) for value in given]
 
     def call() -> object:
         with torch.inference_mode():
-            return network(pixels)
+            return network(*tensors)
 
     return call
 

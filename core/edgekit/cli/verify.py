@@ -25,7 +25,8 @@ def verify(
 ) -> None:
     """Check every file of a bundle: its sha256, its ports, and its output on the golden vectors.
 
-    Ends with 5 if a file fails. Files that cannot be executed on this machine are listed as such.
+    Of a base each concept is checked too: its sha256, and that it belongs to this base. Ends with 5
+    if a file fails. Files that cannot be executed on this machine are listed as such.
 
     Example: edgekit verify runs/night/bundle
     """
@@ -37,11 +38,12 @@ def verify(
     if planned({"command": "verify", "files": [m.path for m in read_bundle(folder).models]}):
         return
     found = verify_bundle(folder, evaluators=evaluators(), report=ConsoleReport())
-    show(found.as_dict(), table(found.checks))
-    failed = [check.path for check in found.checks if check.status == "failed"]
+    rows = (*found.checks, *found.concepts)
+    show(found.as_dict(), table(rows))
+    failed = [check.path for check in rows if check.status == "failed"]
     if failed:
         raise ParityFailed(
-            f"{len(failed)} of {len(found.checks)} files failed, the first is {failed[0]}",
+            f"{len(failed)} of {len(rows)} files failed, the first is {failed[0]}",
             hint="the table says why; copy the bundle again or export it anew",
         )
     if not found.passed:

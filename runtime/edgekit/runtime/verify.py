@@ -21,6 +21,7 @@ from edgekit.core.progress import Report, silent
 from edgekit.core.seams import Port, Session
 from edgekit.core.store import file_sha256
 from edgekit.core.tensors import Batch
+from edgekit.runtime.concepts import base_of, vector_in
 from edgekit.runtime.pipeline import from_golden, to_golden
 from edgekit.runtime.sessions import obstacle, open_session
 
@@ -64,12 +65,15 @@ class Verification:
     name: str
     checks: tuple[Check, ...]
     samples: int
+    concepts: tuple[Check, ...] = ()
+    """Of a base: whether each concept's file is whole and belongs to it."""
 
     @property
     def passed(self) -> bool:
         """Tell whether no file failed and at least one was executed."""
         statuses = [check.status for check in self.checks]
-        return "failed" not in statuses and "ok" in statuses
+        concepts_fit = all(check.status == "ok" for check in self.concepts)
+        return "failed" not in statuses and "ok" in statuses and concepts_fit
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON value that ``edgekit verify --json`` prints."""
@@ -79,6 +83,7 @@ class Verification:
             "protocol": PROTOCOL,
             "samples": self.samples,
             "checks": [asdict(check) for check in self.checks],
+            "concepts": [asdict(check) for check in self.concepts],
         }
 
 
@@ -118,7 +123,22 @@ def verify_bundle(
         report("verify", index, len(manifest.models), entry.path)
         checks.append(check_file(folder, entry, golden, open_file, evaluators or {}))
     report("verify", len(manifest.models), len(manifest.models))
-    return Verification(manifest.name, tuple(checks), len(golden))
+    return Verification(
+        manifest.name, tuple(checks), len(golden), tuple(check_concepts(folder, manifest))
+    )
+
+
+def check_concepts(folder: Path, manifest: BundleManifest) -> list[Check]:
+    """Check the concepts of a base: files unchanged, of this base, no larger than its capacity."""
+    checks = []
+    for row in manifest.concepts:
+        told = partial(Check, row.path, "concept", "", bar="unchanged, fits the base")
+        try:
+            vector_in(folder, row, base_of(manifest, folder))
+            checks.append(told("ok"))
+        except EdgekitError as error:
+            checks.append(told("failed", error.what))
+    return checks
 
 
 def read_golden(folder: Path, manifest: BundleManifest) -> list[dict[str, Batch]]:
