@@ -107,7 +107,9 @@ def test_facility_location_covers_nearly_as_well_as_the_best_choice():
     assert found > np.mean(lots)
 
 
-def test_lazy_choice_is_the_plain_greedy_choice():
+@pytest.mark.parametrize("whole", [0, 1000])
+def test_lazy_choice_is_the_plain_greedy_choice(whole, monkeypatch):
+    monkeypatch.setattr("edgekit.distill.pairs.clusters.WHOLE", whole)
     rows = np.random.default_rng(2).normal(size=(40, 6))
     units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     similar = (1 + units @ units.T) / 2

@@ -20,6 +20,8 @@ Features = NDArray[np.floating[Any]]
 """One row a picture, any width."""
 Rows = NDArray[np.intp]
 """Indices of rows, in the order in which they were chosen."""
+WHOLE = 8192
+"""Rows up to which facility location keeps all products of two rows: 512 MB."""
 RESTARTS = 4
 """k-means runs from different starts; the tightest one counts."""
 
@@ -100,18 +102,22 @@ def _covering(rows_NF: NDArray[np.float64], count: int, seed: int) -> Rows:
 
     Source: Minoux 1978, "Accelerated greedy algorithms for maximizing submodular set functions".
     """
-    similar_NN = (1 + rows_NF @ rows_NF.T) / 2
+    # Products are asked for again and again; all of them at once fit into memory for few rows.
+    products_NN = rows_NF @ rows_NF.T if len(rows_NF) <= WHOLE else None
     covered_N = np.zeros(len(rows_NF))
-    heap = [(-float(gain), row, 0) for row, gain in enumerate(similar_NN.sum(0))]
+    gains_N = (len(rows_NF) + rows_NF @ rows_NF.sum(0)) / 2
+    heap = [(-float(gain), row, 0) for row, gain in enumerate(gains_N)]
     heapq.heapify(heap)
     chosen: list[int] = []
     while len(chosen) < count:
         _, row, round_ = heapq.heappop(heap)
+        products_N = rows_NF @ rows_NF[row] if products_NN is None else products_NN[row]
+        similar_N = (1 + products_N) / 2
         if round_ == len(chosen):
             chosen.append(row)
-            covered_N = np.maximum(covered_N, similar_NN[row])
+            covered_N = np.maximum(covered_N, similar_N)
         else:
-            gain = float(np.maximum(similar_NN[row] - covered_N, 0).sum())
+            gain = float(np.maximum(similar_N - covered_N, 0).sum())
             heapq.heappush(heap, (-gain, row, len(chosen)))
     return np.array(chosen, np.intp)
 
