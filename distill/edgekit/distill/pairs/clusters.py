@@ -72,7 +72,7 @@ def _nearest_to_centers(rows_NF: NDArray[np.float64], count: int, seed: int) -> 
 
     # One thread: sums in another order would move a row that lies between two centers.
     with threadpool_limits(limits=1):
-        found = KMeans(count, n_init=RESTARTS, random_state=seed).fit(rows_NF)
+        found = KMeans(count, n_init=RESTARTS, random_state=seed % 2**32).fit(rows_NF)
     labels, centers_KF = found.labels_, found.cluster_centers_
     sizes = np.bincount(labels, minlength=count)
     chosen: list[int] = []
