@@ -150,10 +150,10 @@ class AdaptedConv(nn.Module):
         self.conv.weight = nn.Parameter(weight_OIKK.float(), requires_grad=False)
         self.conv.bias = nn.Parameter(bias_O.float(), requires_grad=False)
         self.register_buffer("scale_O1", (SCALE * scale_O).float()[:, None])
-        if self.rank:
-            inputs = conv.in_channels * self.kernel**2
-            source.declare(f"{name}.A", "factors", group, self.rank, inputs, most)
-            source.declare(f"{name}.B", "factors", group, self.rank, conv.out_channels, most)
+        # Declared at a capacity of 0 too, with no row: a file's order does not hang on capacity.
+        inputs = conv.in_channels * self.kernel**2
+        source.declare(f"{name}.A", "factors", group, self.rank, inputs, most)
+        source.declare(f"{name}.B", "factors", group, self.rank, conv.out_channels, most)
         if self.modulated:
             for what in ("gain", "bias"):
                 source.declare(f"{name}.{what}", "norms", "", 1, conv.out_channels, 1)
