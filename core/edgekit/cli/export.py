@@ -74,13 +74,13 @@ def export(
     if base:
         run = out or RUNS / "base"
         folder = run / "bundle"
-        plan = {"base": base_folder or "shipped", "size_px": size or BASE_SIZE_PX}
-        plan |= {"capacity": capacity or BASE_CAPACITY, "out": folder, "files": files}
+        what: dict[str, object] = {"base": base_folder or "shipped"}
+        what |= {"size_px": size or BASE_SIZE_PX, "capacity": capacity or BASE_CAPACITY}
     else:
         run = run or latest_run()
         folder = out or run / "bundle"
-        plan = {"student": run, "out": folder, "files": files}
-    if planned(plan):
+        what = {"student": run}
+    if planned({**what, "out": folder, "files": files}):
         return
     from edgekit.export.bundle import export_student  # loads torch
     from edgekit.runtime.sessions import open_session

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from edgekit.core.concepts import Concept
 from edgekit.core.errors import BadInput
 from edgekit.core.store import read_manifest
-from edgekit.distill.adapters import Layout, adapted_student, block_values
+from edgekit.distill.adapters import PARTS, Layout, adapted_student, block_values
 from edgekit.distill.base import Base
 from edgekit.distill.lora import Adapter, attach_adapter, merged, read_adapter
 from edgekit.distill.program import ADAPTER, KIND
@@ -71,7 +71,7 @@ def _concept(
 ) -> Concept:
     layout = _layout(base.generator)
     context_1TD = (text_context(prompt) if context is None else context).float()[None]
-    parts: dict[str, list[Tensor]] = {"norms": [], "factors": [], "text": []}
+    parts: dict[str, list[Tensor]] = {part: [torch.zeros(0)] for part in PARTS}
     with torch.no_grad():
         text_1D = network.digest(context_1TD.mean(1))
         for _, block in layout.ordered():
