@@ -20,9 +20,9 @@ from torch.utils import _pytree as pytree
 
 Pipeline = Any
 """A diffusers pipeline; diffusers ships no types."""
-RECORD_AFTER = 6
-"""Calls of one shape that run as usual: recording costs about three of them, so a graph pays from
-the second batch of a few-step teacher on."""
+RECORD_AFTER = 2
+"""Calls of one shape that run as usual. Recording costs one more of them, so a graph pays within
+the first batch of a sampler of some steps."""
 MOST_GRAPHS = 8
 """Shapes recorded for one network: each keeps its own memory."""
 SMALL_BYTES = 6 << 30
