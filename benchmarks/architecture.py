@@ -200,7 +200,6 @@ def _add_search(stages: Any) -> None:
 
 def make_search(given: argparse.Namespace) -> None:
     """Make or read the pairs, search, and train what stands beside the search."""
-    from edgekit.cli.common import ConsoleReport
     from edgekit.distill.architecture.study import search
     from edgekit.distill.teachers.loader import device_named
 
@@ -242,7 +241,7 @@ def make_search(given: argparse.Namespace) -> None:
         seconds=given.seconds - (time.monotonic() - started),
         context_dim=dim,
         seed=given.seed,
-        report=ConsoleReport(),
+        report=_told,
     )
     result |= {
         "found": [row.facts() for row in found],
@@ -256,6 +255,10 @@ def make_search(given: argparse.Namespace) -> None:
         result["references"] = _references(given, best, lessons, settings, device)
         result["seconds"] = round(time.monotonic() - started, 1)
         write_json(given.out / "search.json", result)
+
+
+def _told(label: str, done: int, total: int, note: str = "") -> None:
+    print(f"{label} {done}/{total} {note}", flush=True)
 
 
 def _lessons(given: argparse.Namespace, size_px: int, device: str) -> Lessons:

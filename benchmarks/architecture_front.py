@@ -8,7 +8,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from edgekit.benchmarks.report.charts import nice_ticks
 from edgekit.distill.architecture.latency import LatencyTable
 from edgekit.distill.architecture.space import shape_name
 from edgekit.distill.architecture.study import Found, found_of, front
@@ -98,6 +97,8 @@ stroke:#c2410c;stroke-width:2}.title{font-weight:600}
 
 def drawn_front(result: Mapping[str, Any]) -> str:
     """Return an SVG of all trained settings: latency to the right, score upwards is worse."""
+    from edgekit.benchmarks.report.charts import nice_ticks
+
     found = [found_of(row) for row in result["found"]]
     best = front(found)
     across = nice_ticks(0.0, max(row.ms for row in found))
