@@ -58,6 +58,8 @@ ARMS = (
     Arm("F", "base + LoRA of rank 1", adapter="1", lr=4e-3),
     Arm("G", "random base + LoRA of searched ranks", "edgekit", "random base", "searched", lr=4e-3),
     Arm("U", "base + LoRA of rank 4 everywhere", adapter="4", lr=4e-3),
+    Arm("U8", "base + LoRA of rank 8 everywhere", adapter="8", lr=4e-3),
+    Arm("U16", "base + LoRA of rank 16 everywhere", adapter="16", lr=4e-3),
     Arm("P", "paper-size E2GAN from scratch", "e2gan", "scratch", "", 2500, 5e-4),
     Arm("PC", "paper-size base, every weight tuned", "e2gan", lr=5e-4),
     Arm("PD", "paper-size base + LoRA of rank 4", "e2gan", adapter="4"),

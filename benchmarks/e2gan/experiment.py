@@ -39,14 +39,18 @@ from tasks import (
 )
 from torch import nn
 
-from edgekit.distill.base import load_base
+from edgekit.core.store import read_json, write_json
+from edgekit.distill.base import Base, load_base
 from edgekit.distill.base_pairs import BasePairs, BaseSettings
 from edgekit.distill.fit_base import trained_generator
 from edgekit.distill.fit_gan import fit_gan
 from edgekit.distill.fit_state import FitData, FitSettings
 from edgekit.distill.frechet import embedded
+from edgekit.distill.lora import attach
 from edgekit.distill.pairs.clusters import selected
-from edgekit.distill.ranks import as_ranks
+from edgekit.distill.ranks import Ranks, as_ranks
+from edgekit.distill.search.run import search_ranks
+from edgekit.distill.search.settings import SearchSettings
 from edgekit.distill.students.cost import count_parameters
 from edgekit.distill.students.gan import Generator, fresh_generator
 from edgekit.distill.students.text_context import text_context
@@ -55,7 +59,10 @@ BATCH = 32
 ADVERSARIAL = 0.01
 """Against the mean absolute difference of weight 1: pix2pix's 1 to 100."""
 CHECKS = 25
-RESERVE_S = 20.0
+SEARCH_STEPS = 300
+BUDGET_KB = 100.0
+"""What the file of a concept may take on the phone."""
+RESERVE_S = 12.0
 """No run is begun with less time left than it took the last one of its arm, plus this."""
 
 Job = tuple[str, str, int]
@@ -85,7 +92,8 @@ def main() -> None:
     parser.add_argument("--paper-base", type=Path, help="weights written by paper_base.py")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--jobs", nargs="+", required=True, help="ARM,ARM:PROMPT|all:SEED,SEED ...")
-    parser.add_argument("--ranks", type=json.loads, default=as_ranks(4), help="searched ranks")
+    parser.add_argument("--ranks", type=Path, help="file of the searched ranks; waited for")
+    parser.add_argument("--search-s", type=float, default=0, help="first search ranks and write it")
     parser.add_argument("--emoji-base-s", type=float, default=90.0)
     parser.add_argument("--seconds", type=float, default=540.0)
     parser.add_argument("--share", default="0/1", help="which part of the prompts: 0/2, 1/2")
@@ -137,6 +145,8 @@ def run_all(place: Place, jobs: Sequence[Job], given: argparse.Namespace) -> Non
     bases: dict[str, Generator] = {}
     tasks: dict[str, Task] = {}
     judges: dict[str, Judge] = {}
+    if given.search_s:
+        search(place, given, base)
     prompts = list(dict.fromkeys(p for p, _, _ in jobs if p != EMOJI))
     if prompts:
         small = {"pool": 48, "judged": 8} if place.small else {"pool": POOL, "judged": 100}
@@ -155,7 +165,8 @@ def run_all(place: Place, jobs: Sequence[Job], given: argparse.Namespace) -> Non
         task = tasks[prompt]
         if prompt not in judges:
             judges[prompt] = Judge(task.test, task.context, place.device)
-        made = built(named(arm), bases[prompt], given.ranks, seed=seed, paper=paper)
+        ranks = searched(place, given.ranks) if needs_ranks(named(arm)) else as_ranks(4)
+        made = built(named(arm), bases[prompt], ranks, seed=seed, paper=paper)
         warm_up(place, task, named(arm), made.network)
         row = run_one(place, task, judges[prompt], named(arm), made, seed)
         took[arm] = time.monotonic() - started
@@ -163,6 +174,54 @@ def run_all(place: Place, jobs: Sequence[Job], given: argparse.Namespace) -> Non
         with (place.out / "runs.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         say(place, "run", arm=arm, prompt=prompt, seed=seed, **row["final"], s=row["seconds"])
+
+
+def needs_ranks(arm: Arm) -> bool:
+    """Tell whether an arm depends on the searched ranks."""
+    return arm.adapter in ("searched", "random")
+
+
+def searched(place: Place, path: Path) -> Ranks:
+    """Return the ranks that the search wrote, waiting for it if need be."""
+    while not path.is_file() and place.left_s() > 0:
+        time.sleep(1)
+    return dict(read_json(path)["best"]["ranks"])
+
+
+def search(place: Place, given: argparse.Namespace, base: Base) -> None:
+    """Search ranks for a concept that is neither the base's nor tested, on validation pairs."""
+    small = {"pool": 48, "judged": 8} if place.small else {"pool": POOL, "judged": 100}
+    task = photo_tasks(given.photos, [SEARCHED_ON], device=place.device, **small)[0]
+    arm = named("D")
+    warm_up(place, task, arm, attach(deepcopy(base.generator), rank=4, seed=0))
+    settings = settings_of(place, replace(arm, steps=SEARCH_STEPS), 0)
+    wanted = SearchSettings(
+        mode="greedy", choices=(1, 2, 4, 8, 16), budget_s=given.search_s, budget_kb=BUDGET_KB
+    )
+    found = search_ranks(
+        base.generator,
+        FitData(*task.train, *task.val),
+        replace(settings, check_every=max(1, settings.steps // 3)),
+        wanted,
+        folder=place.out / "search",
+        prompt=SEARCHED_ON,
+        base_sha256=base.sha256,
+        context=task.context,
+        device=place.device,
+    )
+    say(place, "searched", trials=len(found.trials), ranks=found.best.ranks, s=found.seconds)
+    rows = [asdict(trial) for trial in found.trials]
+    write_json(
+        given.ranks,
+        {
+            "concept": SEARCHED_ON,
+            "settings": {**wanted.values(), "steps": settings.steps},
+            "seconds": round(found.seconds, 2),
+            "stopped": found.stopped,
+            "best": asdict(found.best),
+            "trials": rows,
+        },
+    )
 
 
 WARM: set[str] = set()
