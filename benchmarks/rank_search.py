@@ -6,7 +6,7 @@ One search each by optuna and by doubling (E2GAN's way), scored on validation pa
 is trained fully with each seed and judged on held-out pairs, which no search saw:
 
     tpe, greedy    the ranks that the searches chose
-    largest        the largest rank, the same everywhere, that fits the budget of bytes
+    largest        the largest rank, the same everywhere, that fits the budget of bytes, unless 4
     rank 4         what a run without a search takes; may be larger than the budget
     rank 1         the smallest
     random         for each seed other ranks, drawn with at least the bytes of `tpe`
@@ -58,6 +58,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--budget", default="10m", help="time of each search")
     parser.add_argument("--budget-kb", type=float, default=100.0)
     parser.add_argument("--trials", type=int, default=0)
+    parser.add_argument("--trial-steps", type=int, default=0, help="default: a quarter of --steps")
+    parser.add_argument("--arms", nargs="+", help="train these only; the searches are always made")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     given = parser.parse_args(words)
     recipe = recipe_for(
@@ -74,6 +76,7 @@ def main(words: Sequence[str] | None = None) -> int:
         "budget_s": seconds_of(given.budget),
         "budget_kb": given.budget_kb,
         "trials": given.trials,
+        "steps": given.trial_steps,
     }
     searches, arms, rows = {}, [], []
     for mode in ("tpe", "greedy"):
@@ -90,6 +93,8 @@ def main(words: Sequence[str] | None = None) -> int:
     size = sizes_of(recipe)
     arms += others(size, arms[0][1][0], given.budget_kb * 1000, given.seeds)
     for name, every in arms:
+        if given.arms and name not in given.arms:
+            continue
         for seed, ranks in zip(given.seeds, every, strict=True):
             trained = Recipe(
                 **{**recipe.values(), "seed": seed, "ranks": ranks_as_text(ranks), "name": ""}
@@ -114,7 +119,7 @@ def others(
     every = (dict.fromkeys(GROUPS, rank) for rank in range(MOST, 0, -1))
     largest = next((ranks for ranks in every if size(ranks) <= most_bytes), None)
     arms = [(f"rank {rank}", [dict.fromkeys(GROUPS, rank)] * len(seeds)) for rank in (4, 1)]
-    if largest:
+    if largest and largest not in (dict.fromkeys(GROUPS, rank) for rank in (4, 1)):
         arms.insert(0, ("largest", [largest] * len(seeds)))
     return [*arms, ("random", [drawn(size, size(searched), seed) for seed in seeds])]
 

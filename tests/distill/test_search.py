@@ -231,15 +231,18 @@ def test_proposals_find_better_ranks_than_every_uniform_one_of_the_size(tmp_path
     assert best.ranks["us"] >= 4
 
 
-def test_greedy_doubles_what_pays_and_stops_when_nothing_does(tmp_path):
-    table, reason = searched(tmp_path, Toy(), mode="greedy", trials=100, budget_kb=1000.0)
-    accepted = max((t for t in table.trials if t.state == "complete"), key=lambda t: t.ranks["us"])
+def test_greedy_doubles_all_together_then_what_pays_and_stops_when_nothing_does(tmp_path):
+    toy = Toy()
+    table, reason = searched(tmp_path, toy, mode="greedy", trials=100, budget_kb=60.0)
 
-    assert reason == "no group gains"
-    assert table.trials[0].ranks == as_ranks(1)
-    assert accepted.ranks["us"] == 16
-    assert {trial.ranks["down"] for trial in table.trials} == {1, 2}  # tried, never kept
-    assert table.trials[-1].ranks["down"] == 1 or table.trials[-1].state == "pruned"
+    best = best_trial(table.trials, gain=0.01)
+
+    assert reason == "nothing gains"
+    assert toy.asked[:2] == [(1,) * 5, (2,) * 5]  # 4 everywhere would have 60.5 kB
+    assert best is not None
+    assert best.ranks["us"] > best.ranks["down"] == 2
+    assert (4, 2, 2, 2, 2) in toy.asked  # tried, and not worth its bytes
+    assert len(set(toy.asked)) == len(toy.asked)
 
 
 def test_greedy_stops_at_the_largest_rank_and_at_the_budget(tmp_path):
@@ -247,7 +250,7 @@ def test_greedy_stops_at_the_largest_rank_and_at_the_budget(tmp_path):
         tmp_path, Toy(), mode="greedy", trials=100, budget_kb=17.0, choices=(1, 2)
     )
 
-    assert reason == "no group gains"
+    assert reason == "nothing gains"
     assert {trial.bytes for trial in table.trials} == {15500, 16500}
 
 

@@ -74,7 +74,7 @@ def distill(
         None,
         metavar="[tpe|greedy]",
         help="First search the ranks on validation pairs: tpe (the default: optuna proposes all "
-        "groups at once) or greedy (one group is doubled while that pays, as in E2GAN).",
+        "groups at once) or greedy (ranks are doubled while that pays, as in E2GAN).",
     ),
     budget: str | None = typer.Option(
         None, help="Time of the search over all continuations, like 90s or 10m (default)."

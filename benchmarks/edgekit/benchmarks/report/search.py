@@ -31,7 +31,7 @@ def search_section(search: Mapping[str, Any]) -> dict[str, Any]:
 
 MODES = {
     "tpe": "optuna proposed ranks for all groups at once",
-    "greedy": "one group after the other was doubled while that paid",
+    "greedy": "ranks were doubled, all together and each alone, while that paid",
 }
 
 

@@ -1,8 +1,10 @@
-"""A search without any model of the ranks: start small, double one group while that pays.
+"""A search without any model of the ranks: start small, double while that pays.
 
-Source: Gong et al. 2024, "E2GAN" (arXiv:2401.06127), section 3.2: the rank of a layer is doubled
-until the Fréchet distance stops improving by more than a threshold. The paper does not say in which
-order layers are taken; here the groups take turns until none of them gains.
+Source: Gong et al. 2024, "E2GAN" (arXiv:2401.06127), section 3.2: ranks are doubled until the
+Fréchet distance stops improving by more than a threshold. The paper's figures are those of a scale
+that many layers share; so all groups are doubled together first, then each on its own, in turns,
+until nothing gains. One group alone rarely gains enough to leave rank 1: the search would end
+there.
 """
 
 from __future__ import annotations
@@ -10,10 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edgekit.core.errors import EdgekitError
-from edgekit.distill.ranks import GROUPS
+from edgekit.distill.ranks import GROUPS, Ranks
 from edgekit.distill.search.candidates import Candidates
 from edgekit.distill.search.settings import SearchSettings
 from edgekit.distill.search.trials import Evaluate, Stop, Table, Trial
+
+MOVES: tuple[tuple[str, ...], ...] = (GROUPS, *((name,) for name in GROUPS))
+"""Groups that are doubled together, in the order in which they take turns."""
 
 
 def search_greedy(
@@ -25,26 +30,23 @@ def search_greedy(
     *,
     steps: int,
 ) -> str:
-    """Double ranks until no group gains, or until `over` gives a reason; return the reason.
+    """Double ranks until nothing gains, or until `over` gives a reason; return the reason.
 
     Trials in the table are taken from it, so that a search that was killed goes on. Raises
     EdgekitError if the smallest rank in every group does not fit.
     """
-    ranks = first_ranks(candidates)
+    start = first_ranks(candidates)
     here: Trial | None = None
     failed = 0
     turn = 0
-    while failed < len(GROUPS):
-        if here is None:
-            wanted = ranks
-        else:
-            group = GROUPS[turn % len(GROUPS)]
+    while failed < len(MOVES):
+        wanted: dict[str, int] | None = start
+        if here is not None:
+            wanted = _doubled(here.ranks, MOVES[turn % len(MOVES)], settings.choices)
             turn += 1
-            larger = [rank for rank in settings.choices if rank > here.ranks[group]]
-            wanted = {**here.ranks, group: larger[0]} if larger else {}
-            if not wanted or not candidates.fits(wanted):
-                failed += 1
-                continue
+        if wanted is None or not candidates.fits(wanted):
+            failed += 1
+            continue
         found = table.find(wanted)
         if found is None:
             if reason := over():
@@ -57,10 +59,23 @@ def search_greedy(
             here = found
         elif found.state == "complete" and found.distance < here.distance * (1 - settings.gain):
             here, failed = found, 0
-            turn -= 1  # the same group once more: doubling it paid
+            turn -= 1  # the same groups once more: doubling them paid
         else:
             failed += 1
-    return "no group gains"
+    return "nothing gains"
+
+
+def _doubled(
+    ranks: Ranks, groups: tuple[str, ...], choices: tuple[int, ...]
+) -> dict[str, int] | None:
+    """Return ranks with those of `groups` one choice further; None if one is at its end."""
+    wanted = dict(ranks)
+    for group in groups:
+        larger = [rank for rank in choices if rank > ranks[group]]
+        if not larger:
+            return None
+        wanted[group] = larger[0]
+    return wanted
 
 
 def first_ranks(candidates: Candidates) -> dict[str, int]:

@@ -59,7 +59,7 @@ class SearchResult:
     seconds: float
     """Wall time of the search over all continuations, scoring included."""
     stopped: str
-    """"budget", "trials", "exhausted" or "no group gains"."""
+    """"budget", "trials", "exhausted" or "nothing gains"."""
 
     def facts(self, settings: SearchSettings) -> dict[str, Any]:
         """Return what the student's manifest says about its search."""
