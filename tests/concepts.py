@@ -11,6 +11,7 @@ import torch
 from tests.students import smooth_photos
 
 from edgekit.core.manifest import AdapterEntry
+from edgekit.core.store import finish_folder
 from edgekit.distill.adapters import AdaptedStudent, adapted_student
 from edgekit.distill.base import Base, load_base
 from edgekit.distill.lora import (
@@ -22,7 +23,7 @@ from edgekit.distill.lora import (
     save_adapter,
     use_factors,
 )
-from edgekit.distill.program import StudentFacts, write_student
+from edgekit.distill.program import KIND
 from edgekit.distill.ranks import as_ranks
 from edgekit.distill.students.gan import Student, specialized
 from edgekit.distill.students.text_context import text_context
@@ -72,25 +73,10 @@ def image(*, seed: int = 0, size_px: int = SIZE) -> np.ndarray:
 
 
 def tiny_run(folder: Path, base_folder: Path, prompt: str, *, seed: int, ranks: int = 4) -> Path:
-    """Write the run folder of a random adapter on the base in `base_folder`."""
+    """Write what a concept is packed from: a run's adapter (random, on that base) and manifest."""
     base = load_base(base_folder)
     adapter = random_adapter(base, prompt, ranks=ranks, seed=seed)
-    folder.mkdir(parents=True)
     save_adapter(folder / "adapter.safetensors", adapter)
-    photos = smooth_photos(12, SIZE)
-    write_student(
-        folder,
-        merged_student(base, adapter),
-        size_px=SIZE,
-        calibration=photos[:6],
-        heldout=(photos[6:], photos[6:]),
-        facts=StudentFacts(
-            name=folder.name,
-            prompt=prompt,
-            teacher="none@0",
-            recipe_sha256="0" * 64,
-            base_sha256=base.sha256,
-            adapter={"ranks": dict(adapter.ranks)},
-        ),
-    )
+    facts = {"name": folder.name, "adapter": {"ranks": dict(adapter.ranks)}}
+    finish_folder(folder, kind=KIND, recipe_sha256="0" * 64, facts=facts)
     return folder
