@@ -91,6 +91,12 @@ def search(
     The balanced networks of `LADDER` that fit come first. Ends early after `seconds`, between two
     trials. Raises EdgekitError if no setting fits the budget.
     """
+    least = latency.lookup(chosen_shape(lambda _, values: min(values)))[0]
+    if least > budget_ms:
+        raise EdgekitError(
+            f"the smallest setting takes {least:.2f} ms, more than {budget_ms:g}",
+            hint="raise --budget-ms",
+        )
     study = _study(prepared_folder(folder), seed, budget_ms)
     if not study.trials:
         for shape in LADDER:
@@ -136,10 +142,9 @@ def _one_trial(
             break
         study.tell(trial, state=TrialState.PRUNED)
     else:
-        least = min(latency.lookup(shape)[0] for shape in LADDER)
         raise EdgekitError(
             f"no new setting of at most {budget_ms:g} ms in {DISMISSED_IN_A_ROW} suggestions",
-            hint=f"the smallest balanced one takes {least:.1f} ms: raise --budget-ms",
+            hint="raise --budget-ms, or ask for fewer --trials",
         )
     beaten = _beaten_by(found, ms)
 
