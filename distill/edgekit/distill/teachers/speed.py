@@ -87,8 +87,8 @@ class Replayed:
     """A network's forward whose repeated calls are replayed as CUDA graphs.
 
     Arguments are told apart by the shapes and formats of tensors and the values of everything else.
-    A call that cannot be recorded (tensors on the CPU, an operator that asks for a value) runs as
-    it always did.
+    A call that cannot be recorded (tensors on the CPU, autocast, an operator that asks for a value)
+    runs as it always did.
     """
 
     forward: Callable[..., Any]
@@ -99,6 +99,8 @@ class Replayed:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the network returns."""
         leaves, form = pytree.tree_flatten((args, kwargs))
+        if torch.is_autocast_enabled("cuda"):  # its casts of weights do not outlive the context
+            return self.forward(*args, **kwargs)
         if not all(leaf.is_cuda for leaf in leaves if isinstance(leaf, Tensor)):
             return self.forward(*args, **kwargs)
         key = (form, tuple(_kind(leaf) for leaf in leaves))
