@@ -154,10 +154,9 @@ def _recorded(forward: Callable[..., Any], leaves: list[Any], form: Any) -> Reco
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             outputs = forward(*args, **kwargs)
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError:  # an operator in it cannot be recorded
+    except RuntimeError:  # an operator cannot be recorded, or there is no memory for a graph's own
         torch.cuda.synchronize()
+        torch.cuda.empty_cache()
         return None
     return Recorded(graph, tuple(leaf for leaf in own if isinstance(leaf, Tensor)), outputs)
 
