@@ -29,6 +29,7 @@ from edgekit.benchmarks.statistics import ratio, summary
 from edgekit.core.concepts import Concept, read_concept, write_concept
 from edgekit.core.images import resized, to_pixels
 from edgekit.core.manifest import ModelEntry, read_bundle
+from edgekit.core.seams import Session
 from edgekit.core.store import file_sha256, read_manifest, write_json
 from edgekit.core.tensors import Batch, Photos
 from edgekit.distill.adapters_base import write_base
@@ -39,7 +40,7 @@ from edgekit.distill.program import KIND, StudentFacts, write_student
 from edgekit.distill.students.gan import Student, specialized
 from edgekit.distill.students.text_context import text_context
 from edgekit.export.bundle import export_student
-from edgekit.export.mil.session import open_package
+from edgekit.export.mil.session import EvaluatedPackage, open_package
 from edgekit.export.parity import max_abs, psnr_db
 from edgekit.runtime.adapters import input_vector
 from edgekit.runtime.blend import blended
@@ -140,8 +141,9 @@ def exported_merged(run: Path, work: Path, size_px: int) -> Path:
 
 
 def results_of(bundle: Path, entry: ModelEntry, vector: Batch | None, photos: Photos) -> Batch:
-    """Run one file on `photos`; NCHW in [-1, 1] (from bytes where the file gives bytes)."""
+    """Run one file on `photos`; NCHW in [-1, 1]."""
     path = bundle / entry.path
+    session: Session
     session = open_package(path) if path.suffix == ".mlpackage" else open_session(path)
     inputs = tuple(port.port() for port in entry.inputs)
     images = to_pixels(photos).transpose(0, 3, 1, 2)
@@ -150,8 +152,13 @@ def results_of(bundle: Path, entry: ModelEntry, vector: Batch | None, photos: Ph
         sample = {"image": np.ascontiguousarray(image[None])}
         if vector is not None:
             sample["adapter"] = vector
-        given = session.run(from_golden(sample, inputs))
-        found.append(to_golden(given["image_out"], entry.outputs[0].port()))
+        feeds = from_golden(sample, inputs)
+        if isinstance(session, EvaluatedPackage):  # before bytes, or 1e-4 could not be seen
+            levels = session.unrounded(feeds)["image_out"]
+            found.append(levels * np.float32(2 / 255) - np.float32(1))
+        else:
+            given = session.run(feeds)["image_out"]
+            found.append(to_golden(given, entry.outputs[0].port()))
     return np.concatenate(found)
 
 
@@ -192,7 +199,7 @@ def parity(
                     "lost_in_blend": lost,
                     "file": entry.path,
                     "evaluated_by_edgekit": entry.format == "mlpackage",
-                    "gives_bytes": entry.outputs[0].dtype == "image",
+                    "before_rounding_to_bytes": entry.format == "mlpackage",
                     "to_merged_student": far(reference, found),
                     "another_concept": far(other, found),
                 }
@@ -325,7 +332,10 @@ def main() -> None:
     if len(given.runs) < 3:
         parser.error("name at least three runs")
     base = load_base()
-    concepts = [concept_of_run(run, base) for run in given.runs]
+    files = [given.work / f"{run.name}.safetensors" for run in given.runs]
+    for run, file in zip(given.runs, files, strict=True):
+        write_concept(file, concept_of_run(run, base))
+    concepts = [read_concept(file) for file in files]  # as they ship: rounded
     bases = {
         (size, capacity): exported_base(given.work, size, capacity)
         for size in SIZES_PX
@@ -342,9 +352,9 @@ def main() -> None:
                 "prompt": concept.prompt,
                 "ranks": dict(concept.ranks),
                 "adapter_sha256": file_sha256(run / "adapter.safetensors"),
-                "concept_bytes": write_concept(given.work / f"{run.name}.safetensors", concept),
+                "concept_bytes": file.stat().st_size,
             }
-            for run, concept in zip(given.runs, concepts, strict=True)
+            for run, concept, file in zip(given.runs, concepts, files, strict=True)
         ],
         "parity_protocol": f"4 held-out photos of each run, {PARITY_SIZE_PX} px, PyTorch student "
         "with the adapter merged as the run shipped it, worst photo; black to white is 2",

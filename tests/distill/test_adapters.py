@@ -1,5 +1,6 @@
 """A base whose second input is a concept computes what the merged student computes."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +27,7 @@ from edgekit.distill.base import load_base
 from edgekit.distill.students.gan import Shape, fresh_generator
 from edgekit.distill.students.text_context import text_context
 from edgekit.runtime.adapters import input_vector
+from edgekit.runtime.blend import blended
 
 PROMPT = "make it night"
 SEARCHED = {"down": 1, "ds": 4, "transformer": 0, "us": 2, "up": 6}
@@ -92,6 +94,26 @@ def test_another_concept_in_the_input_gives_the_other_picture(base):
     assert np.abs(wanted[0] - wanted[1]).max() > 0.05
     assert np.abs(found[0] - wanted[0]).max() <= 1e-4
     assert np.abs(found[1] - wanted[1]).max() <= 1e-4
+
+
+def test_a_blend_that_fits_is_the_student_whose_every_weight_is_the_mean(base):
+    adapters = [random_adapter(base, p, seed=s) for s, p in enumerate((PROMPT, "make it snowy"))]
+    student, entry = adapted(base, capacity=8)
+    concepts = [concept_of_adapter(adapter, base) for adapter in adapters]
+
+    blend = blended(list(zip(concepts, (0.6, 0.4), strict=True)), entry)
+
+    students = [merged_student(base, adapter) for adapter in adapters]
+    mean = copy.deepcopy(students[0])
+    for made, first, second in zip(*(_tensors(s) for s in (mean, *students)), strict=True):
+        made.data.copy_(0.6 * first + 0.4 * second)
+    assert blend.lost == 0
+    assert np.abs(edit(student, image(), blend.vector) - edit(mean, image())).max() <= 1e-4
+
+
+def _tensors(student):
+    buffers = (value for value in student.buffers() if value.is_floating_point())
+    return [*student.parameters(), *buffers]
 
 
 def test_the_order_of_a_file_does_not_hang_on_capacity_or_size(base):

@@ -28,7 +28,15 @@ def entry(capacity: int = 4) -> AdapterEntry:
     wanted.append(("keys", "text", "", 3, 5))
     for name, part, group, rows, columns in wanted:
         blocks.append(
-            BlockEntry(name=name, part=part, group=group, offset=offset, rows=rows, columns=columns)
+            BlockEntry(
+                name=name,
+                part=part,
+                group=group,
+                offset=offset,
+                rows=rows,
+                most=min(rows, 7),
+                columns=columns,
+            )
         )
         offset += rows * columns
     return AdapterEntry(

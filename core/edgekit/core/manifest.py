@@ -118,9 +118,10 @@ class BlockEntry(_Strict):
     part: Literal["norms", "factors", "text"] = Field(description="tensor of the concept's file")
     group: str = Field(description="group of layers whose rank counts; empty if none does")
     offset: int = Field(description="first value in the adapter input")
-    rows: int = Field(
-        description="rows in the input. A file holds min(rank of the group, rows) rows of a block "
-        "of factors, the rest of the input is 0; it holds all rows of any other block"
+    rows: int = Field(description="rows in the input")
+    most: int = Field(
+        description="a file holds min(rank of the group, most) rows of a block with a group, the "
+        "rest of the input is 0; it holds all rows of any other block"
     )
     columns: int = Field(description="values a row")
 

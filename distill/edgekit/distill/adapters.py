@@ -50,7 +50,7 @@ class Block:
     rows: int
     columns: int
     most: int
-    """Rows at the largest rank that this layer can have."""
+    """Rows that a concept's file holds at most, however large its rank."""
 
 
 @dataclass(slots=True)
@@ -87,6 +87,7 @@ class Layout:
                 "group": block.group,
                 "offset": offset,
                 "rows": block.rows,
+                "most": block.most,
                 "columns": block.columns,
             }
             for offset, block in self.ordered()
@@ -135,8 +136,10 @@ class AdaptedConv(nn.Module):
         self.kernel, self.stride = conv.kernel_size[0], conv.stride[0]
         if self.kernel not in (1, 3) or conv.padding[0] != self.kernel // 2:
             raise ValueError(f"{name}: expected a 1x1 or a padded 3x3 convolution, got {conv}")
-        most = min(conv.out_channels, conv.in_channels)
-        self.rank = min(source.layout.capacity[group], most)
+        most = min(conv.out_channels, conv.in_channels)  # what training gives a layer at most
+        inputs = conv.in_channels * self.kernel**2
+        # A blend of two concepts may need more, up to the rank of any change of this layer.
+        self.rank = min(source.layout.capacity[group], conv.out_channels, inputs)
         self.name, self._source = name, source
         self.modulated = isinstance(layer, ConvNorm) and layer.modulation is not None
         weight_OIKK, bias_O, scale_O = _folded(conv, norm)
@@ -151,7 +154,6 @@ class AdaptedConv(nn.Module):
         self.conv.bias = nn.Parameter(bias_O.float(), requires_grad=False)
         self.register_buffer("scale_O1", (SCALE * scale_O).float()[:, None])
         # Declared at a capacity of 0 too, with no row: a file's order does not hang on capacity.
-        inputs = conv.in_channels * self.kernel**2
         source.declare(f"{name}.A", "factors", group, self.rank, inputs, most)
         source.declare(f"{name}.B", "factors", group, self.rank, conv.out_channels, most)
         if self.modulated:

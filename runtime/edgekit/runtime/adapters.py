@@ -93,7 +93,7 @@ def sizes(entry: AdapterEntry, ranks: Mapping[str, int]) -> dict[str, int]:
 
 def rows_held(block: BlockEntry, ranks: Mapping[str, int]) -> int:
     """Return how many rows of `block` the file of a concept with these ranks holds."""
-    return min(ranks.get(block.group, 0), block.rows) if block.group else block.rows
+    return min(ranks.get(block.group, 0), block.most) if block.group else block.rows
 
 
 def blocks_of(concept: Concept, entry: AdapterEntry) -> Iterator[tuple[BlockEntry, Batch]]:

@@ -35,6 +35,17 @@ class EvaluatedPackage:
 
     def run(self, feeds: Mapping[str, Batch]) -> Mapping[str, Batch]:
         """Map input names to arrays and return output names to arrays."""
+        values = self._computed(feeds)
+        return {
+            feature.name: _given(values[feature.name], feature) for feature in self.package.outputs
+        }
+
+    def unrounded(self, feeds: Mapping[str, Batch]) -> Mapping[str, Batch]:
+        """Return the outputs before Core ML makes bytes of pictures: float32, NCHW."""
+        values = self._computed(feeds)
+        return {port.name: values[port.name].float().numpy() for port in self.outputs}
+
+    def _computed(self, feeds: Mapping[str, Batch]) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for feature in self.package.inputs:
             value = _taken(feeds[feature.name], feature)
@@ -43,9 +54,7 @@ class EvaluatedPackage:
         with torch.no_grad():
             for operation in self.package.operations:
                 _evaluate(operation, values)
-        return {
-            feature.name: _given(values[feature.name], feature) for feature in self.package.outputs
-        }
+        return values
 
 
 def open_package(path: Path) -> EvaluatedPackage:
