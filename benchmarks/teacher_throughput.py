@@ -135,7 +135,7 @@ def main() -> None:
 
 def _short(value: Any) -> Any:
     if isinstance(value, list):
-        return [{k: v for k, v in row.items() if k != "samples_s"} for row in value]
+        return [{k: v for k, v in row.items() if not k.endswith("samples_s")} for row in value]
     return value
 
 
@@ -156,11 +156,7 @@ def bundled_arms(device: str, size_px: int) -> list[Arm]:
             plain_edit(_plain_pipeline(folder, torch.float32, device), PAIR_STEPS, 1.0, 1.0),
             1,
         ),
-        Arm(
-            f"+ {short}",
-            plain_edit(_plain_pipeline(folder, half, device), PAIR_STEPS, 1.0, 1.0),
-            1,
-        ),
+        Arm(f"+ {short}", plain_edit(_plain_pipeline(folder, half, device), PAIR_STEPS, 1.0, 1), 1),
         Arm("+ text encoded once", _teacher_edit(one), 1),
         Arm(f"+ {many} photos at once", _teacher_edit(untuned), many),
         Arm(OURS, _teacher_edit(fast), many),
@@ -205,6 +201,7 @@ def timed_arms(
 ) -> list[dict[str, Any]]:
     """Let the arms take turns on as many photos as each takes at once; seconds a pair."""
     samples: list[list[float]] = [[] for _ in arms]
+    worked: list[list[float]] = [[] for _ in arms]
     given = [photos[np.arange(arm.photos) % len(photos)] for arm in arms]
     for arm, batch in zip(arms, given, strict=True):
         for _ in range(warmup):  # kernels are chosen, graphs recorded
@@ -213,20 +210,24 @@ def timed_arms(
         for step in range(len(arms)):
             place = (turn + step) % len(arms)
             _settle(device)
-            started = time.perf_counter()
+            busy, started = time.process_time(), time.perf_counter()
             arms[place].edit(given[place], PROMPTS[0])
             _settle(device)
             samples[place].append((time.perf_counter() - started) / arms[place].photos)
-    first = float(np.median(samples[0]))
+            worked[place].append((time.process_time() - busy) / arms[place].photos)
+    first, effort = float(np.median(samples[0])), float(np.median(worked[0]))
     return [
         {
             "arm": arm.name,
             "photos_at_once": arm.photos,
             "seconds_a_pair": round(float(np.median(taken)), 5),
             "times_plain": round(first / float(np.median(taken)), 3),
+            "cpu_seconds_a_pair": round(float(np.median(busy)), 5),
+            "times_plain_by_cpu": round(effort / float(np.median(busy)), 3),
             "samples_s": [round(value, 6) for value in taken],
+            "cpu_samples_s": [round(value, 6) for value in busy],
         }
-        for arm, taken in zip(arms, samples, strict=True)
+        for arm, taken, busy in zip(arms, samples, worked, strict=True)
     ]
 
 
