@@ -30,7 +30,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from architecture_front import drawn_front, front_text, measured_front, table_of
+from architecture_front import (
+    drawn_front,
+    front_text,
+    measured_front,
+    reference_table,
+    table_of,
+)
 from edgekit.core.errors import EdgekitError
 from edgekit.core.store import read_json, read_manifest, write_bytes, write_json
 from edgekit.distill.architecture.lessons import lessons_of_pairs, one_concept, sampled_lessons
@@ -113,6 +119,8 @@ def make_table(given: argparse.Namespace) -> None:
     write_json(given.out, result)
     for kind, found in result.get("prediction", {}).items():
         print(f"{kind}: {found}")
+    if "references" in result:
+        print(reference_table(result))
     print(given.out)
 
 

@@ -76,6 +76,24 @@ def measured_front(
     }
 
 
+def reference_table(table: Mapping[str, Any]) -> str:
+    """Return what docs/architecture.md says about published generators and ours."""
+    kinds = ("onnx.fp32", "onnx.int8", "tflite.fp32", "tflite.int8")
+    lines = [
+        "| network | GMAC | counted by output | M weights | ORT fp32 | ORT int8 | LiteRT fp32 | "
+        "LiteRT int8 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in sorted(table["references"]["rows"], key=lambda row: -row["gmac"]):
+        times = [
+            f"{row['files'][kind]['cpu_p50_ms']:.3g}" if kind in row["files"] else "-"
+            for kind in kinds
+        ]
+        cost = f"{row['gmac']:.2f} | {row['gmac_by_output']:.2f} | {row['parameters'] / 1e6:.2f}"
+        lines.append(f"| {row['name']} | {cost} | {' | '.join(times)} |")
+    return "\n".join(lines)
+
+
 def front_text(found: Sequence[Found]) -> str:
     """Return the front as lines, fastest first."""
     lines = [

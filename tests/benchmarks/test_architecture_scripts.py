@@ -184,3 +184,15 @@ def test_the_front_is_drawn_as_svg_with_every_setting(scripts):
     kinds = [node.get("class") for node in drawn.iter() if node.tag.endswith("circle")]
     assert sorted(kinds) == ["front", "front", "pruned", "usual"]
     assert "hollow pruned" in "".join(drawn.itertext())
+
+
+def test_the_page_shows_the_committed_measurements(scripts):
+    table = json.loads(TABLE.read_text())
+    page = (BENCHMARKS.parent / "docs" / "architecture.md").read_text()
+
+    shown = scripts.front.reference_table(table)
+
+    assert shown in page
+    assert {"pix2pix ResNet-9", "E2GAN, paper size", USUAL} <= {
+        row["name"] for row in table["references"]["rows"]
+    }
