@@ -10,7 +10,8 @@ generators beside them: benchmarks/results/architecture_latency.json.
 
 `search` lets optuna suggest settings below the budget, trains each for a short time on your pairs
 (or on pairs that the bundled teacher makes of --photos), and prunes those that a faster one beats
-already. Latency is looked up in the table; it needs no export tools and runs where the GPU is.
+already. Latency is looked up in the table or predicted from it, which needs no export tools and
+runs where the GPU is; with --measure what the table lacks is exported and timed first.
 
 `front` measures what the search only predicted, and writes the Pareto front of latency and quality
 as JSON and SVG.
@@ -48,7 +49,7 @@ from edgekit.distill.architecture.quality import (
     short_distillation,
 )
 from edgekit.distill.architecture.space import LADDER, drawn_shapes, shape_name
-from edgekit.distill.architecture.study import found_of, front
+from edgekit.distill.architecture.study import Latency, found_of, front
 from edgekit.distill.program import host
 from edgekit.distill.students.cost import count_macs
 from edgekit.distill.students.e2gan import E2GANShape, fresh_e2gan
@@ -188,6 +189,7 @@ def _add_search(stages: Any) -> None:
     search.add_argument("--budget-ms", type=float, required=True, help="most milliseconds")
     search.add_argument("--file", default=BUDGET_FILE, help="whose latency: onnx.int8, tflite.fp32")
     search.add_argument("--table", type=Path, default=TABLE)
+    search.add_argument("--measure", action="store_true", help="measure what the table lacks")
     search.add_argument("--trials", type=int, default=24)
     search.add_argument("--seconds", type=float, default=float("inf"), help="start no trial later")
     search.add_argument("--pairs", type=Path, help="finished pairs of one concept")
@@ -214,7 +216,11 @@ def make_search(given: argparse.Namespace) -> None:
     started = time.monotonic()
     device = device_named(given.device)
     facts = read_json(given.table)
-    table = table_of(facts, given.file)
+    table: Latency = table_of(facts, given.file)
+    if given.measure:
+        from architecture_files import Measuring
+
+        table = Measuring(table, given.file, given.out / "files", given.budget_ms)
     lessons = _lessons(given, facts["size_px"], device)
     dim = lessons.contexts.shape[-1]
     made_s = time.monotonic() - started

@@ -196,3 +196,30 @@ def test_the_page_shows_the_committed_measurements(scripts):
     assert {"pix2pix ResNet-9", "E2GAN, paper size", USUAL} <= {
         row["name"] for row in table["references"]["rows"]
     }
+
+
+def test_a_search_can_measure_what_the_table_lacks(scripts, tmp_path, monkeypatch):
+    table = scripts.front.table_of(json.loads(TABLE.read_text()), "tflite.int8")
+    asked: list[str] = []
+    monkeypatch.setattr(scripts.files, "make_files", lambda *args, **how: {})
+
+    def timed(work, networks, size_px, **how):
+        asked.append(networks[0].name)
+        return {
+            network.name: {"tflite.int8": {"cpu_p50_ms": ms}}
+            for network, ms in zip(networks, (6.0, 4.0), strict=True)
+        }
+
+    monkeypatch.setattr(scripts.files, "timed_files", timed)
+    new, known = Shape(width=48, full=8, half=16, eighth=64), Shape()
+    measuring = scripts.files.Measuring(table, "tflite.int8", tmp_path, limit_ms=5.0)
+
+    found = [measuring.lookup(new), measuring.lookup(known), measuring.lookup(Shape(width=96))]
+    again = scripts.files.Measuring(table, "tflite.int8", tmp_path, 5.0).lookup(new)
+    tight = scripts.files.Measuring(table, "tflite.int8", tmp_path / "other", 0.5).lookup(new)
+
+    usual = table.measured[USUAL]
+    assert found[0] == again == (round(usual * 1.5, 4), True)
+    assert found[1] == (usual, True)
+    assert tight[1] is False
+    assert len(asked) == 1
