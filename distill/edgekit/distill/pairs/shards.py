@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -78,9 +79,21 @@ def all_shards(
         if any(shard.name not in done for shard in group)
     ]
     if groups:
-        _make(groups, done, settings, teacher, sources, out, report)
+        calm = replace(sources, load=_one_at_a_time(sources.load))
+        _make(groups, done, settings, teacher, calm, out, report)
     report("pairs", len(jobs), len(jobs))
     return [entry for shard in shards for entry in done[shard.name]]
+
+
+def _one_at_a_time(load: Callable[[int], Photo]) -> Callable[[int], Photo]:
+    """Let only one thread open a photo: it may have 50 megapixels, and a second one may want it."""
+    gate = Lock()
+
+    def opened(index: int) -> Photo:
+        with gate:
+            return load(index)
+
+    return opened
 
 
 def _intact(out: Path, shard: _Shard) -> list[PairEntry] | None:
