@@ -105,7 +105,7 @@ def front_text(found: Sequence[Found]) -> str:
     return "\n".join([f"{len(found)} settings trained, {pruned} of them pruned; front:", *lines])
 
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 380, 64, 46, 34, 16
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 720, 400, 64, 46, 56, 16
 STYLE = """
 text{font:13px system-ui,sans-serif;fill:#333}.grid{stroke:#ddd}.line{fill:none;stroke:#0a66c2;
 stroke-width:2}.front{fill:#0a66c2}.other{fill:#9ab}.pruned{fill:none;stroke:#9ab}.usual{fill:none;
@@ -142,8 +142,8 @@ def drawn_front(result: Mapping[str, Any]) -> str:
     below = f"ms a picture, {result['file']}, one CPU thread"
     parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 8}" text-anchor="end">{below}</text>')
     parts.append(
-        f'<text x="{LEFT}" y="{HEIGHT - 8}">L1 + feature distance (lower is better): filled on the '
-        "front, hollow pruned, ringed default</text>"
+        f'<text x="{LEFT}" y="40">L1 + feature distance, lower is better; blue: the front, hollow: '
+        "pruned, ringed: the default</text>"
     )
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(row) for row in best))
     parts.append(f'<polyline class="line" points="{line}"/>')
