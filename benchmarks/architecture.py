@@ -32,7 +32,9 @@ import torch
 from torch import nn
 
 from architecture_front import (
+    alone_table,
     drawn_front,
+    front_table,
     front_text,
     measured_front,
     reference_table,
@@ -49,7 +51,7 @@ from edgekit.distill.architecture.quality import (
     short_distillation,
 )
 from edgekit.distill.architecture.space import LADDER, drawn_shapes, shape_name
-from edgekit.distill.architecture.study import Latency, found_of, front
+from edgekit.distill.architecture.study import Latency, front
 from edgekit.distill.program import host
 from edgekit.distill.students.cost import count_macs
 from edgekit.distill.students.e2gan import E2GANShape, fresh_e2gan
@@ -245,6 +247,7 @@ def make_search(given: argparse.Namespace) -> None:
         "heldout": list(lessons.held_sources.shape[:2]),
         "host": host(),
         "pairs_s": round(made_s, 2),
+        "references": [],
     }
     found = search(
         given.out,
@@ -360,7 +363,10 @@ def make_front(given: argparse.Namespace) -> None:
     write_json(given.out, result)
     plot = given.plot or given.out.with_suffix(".svg")
     write_bytes(plot, drawn_front(result).encode())
-    print(f"{front_text([found_of(row) for row in result['found']])}\n{given.out}\n{plot}")
+    print(front_table(result))
+    if result["references"]:
+        print(alone_table(result))
+    print(f"{given.out}\n{plot}")
 
 
 if __name__ == "__main__":

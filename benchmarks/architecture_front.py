@@ -105,6 +105,47 @@ def front_text(found: Sequence[Found]) -> str:
     return "\n".join([f"{len(found)} settings trained, {pruned} of them pruned; front:", *lines])
 
 
+def front_table(result: Mapping[str, Any]) -> str:
+    """Return the measured front as Markdown, with the default beside it."""
+    rows = [found_of(row) for row in result["found"]]
+    shown = [row for row in rows if shape_name(row.shape) in (*result["front"], result["default"])]
+    cost = {row["name"]: row for row in result["measured"]}
+    lines = ["| setting | ms | GMAC | M weights | score | dB |", "|---|---|---|---|---|---|"]
+    for row in sorted(shown, key=lambda row: row.ms):
+        name = shape_name(row.shape)
+        facts = f"{cost[name]['gmac']:.2f} | {cost[name]['parameters'] / 1e6:.2f}"
+        note = " (default)" if name == result["default"] else ""
+        if name not in result["front"]:
+            note += ", not on the front" if note else ""
+        lines.append(
+            f"| {name}{note} | {row.ms:.2f} | {facts} | {row.score:.4f} | "
+            f"{row.terms['psnr_db']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def alone_table(result: Mapping[str, Any]) -> str:
+    """Return what published generators and ours came to on one concept each, as Markdown."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in result["references"]:
+        groups.setdefault(row["name"], []).append(row)
+    lines = [
+        "| network | GMAC at 256 px | score | L1 | feature distance | dB | s |",
+        "|---" * 7 + "|",
+    ]
+    for name, rows in groups.items():
+
+        def mean(key: str, rows: Sequence[Mapping[str, Any]] = rows) -> float:
+            values = [row[key] if key in row else row["terms"][key] for row in rows]
+            return sum(values) / len(values)
+
+        lines.append(
+            f"| {name} | {rows[0]['gmac_256px']:.2f} | {mean('score'):.4f} | {mean('l1'):.4f} | "
+            f"{mean('perceptual'):.4f} | {mean('psnr_db'):.2f} | {mean('seconds'):.1f} |"
+        )
+    return "\n".join(lines)
+
+
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 720, 400, 64, 46, 56, 16
 STYLE = """
 text{font:13px system-ui,sans-serif;fill:#333}.grid{stroke:#ddd}.line{fill:none;stroke:#0a66c2;

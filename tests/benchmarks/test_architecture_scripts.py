@@ -183,7 +183,7 @@ def test_the_front_is_drawn_as_svg_with_every_setting(scripts):
 
     kinds = [node.get("class") for node in drawn.iter() if node.tag.endswith("circle")]
     assert sorted(kinds) == ["front", "front", "pruned", "usual"]
-    assert "hollow pruned" in "".join(drawn.itertext())
+    assert "hollow: pruned" in "".join(drawn.itertext())
 
 
 def test_the_page_shows_the_committed_measurements(scripts):
