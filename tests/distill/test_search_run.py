@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -172,6 +173,20 @@ def test_a_finished_search_is_not_made_again(whole):
     again = searched(folder, report=lambda *said: noted.append(said[3]))
 
     assert rows(again) == rows(result)
+    assert not any(note.startswith("trial ") for note in noted)
+
+
+def test_a_smaller_limit_ends_a_search_with_its_best(whole, tmp_path):
+    shutil.copytree(whole[0], tmp_path / "run")
+    noted = []
+
+    result = searched(
+        tmp_path / "run",
+        SearchSettings(budget_kb=20.0, budget_s=0.01),
+        report=lambda *said: noted.append(said[3]),
+    )
+
+    assert (result.best, result.stopped) == (whole[1].best, "budget")
     assert not any(note.startswith("trial ") for note in noted)
 
 
