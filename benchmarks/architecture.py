@@ -22,15 +22,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
+from architecture_beside import DEFAULT, REFERENCE_PX, repeated, trained_alone
 from architecture_front import (
     alone_table,
     drawn_front,
@@ -42,7 +40,7 @@ from architecture_front import (
 )
 from edgekit.core.errors import EdgekitError
 from edgekit.core.store import read_json, read_manifest, write_bytes, write_json
-from edgekit.distill.architecture.lessons import lessons_of_pairs, one_concept, sampled_lessons
+from edgekit.distill.architecture.lessons import lessons_of_pairs, sampled_lessons
 from edgekit.distill.architecture.quality import (
     Lessons,
     Outcome,
@@ -53,19 +51,12 @@ from edgekit.distill.architecture.quality import (
 from edgekit.distill.architecture.space import LADDER, drawn_shapes, shape_name
 from edgekit.distill.architecture.study import Latency, front
 from edgekit.distill.program import host
-from edgekit.distill.students.cost import count_macs
-from edgekit.distill.students.e2gan import E2GANShape, fresh_e2gan
 from edgekit.distill.students.gan import fresh_generator
-from edgekit.distill.students.resnet9 import fresh_resnet9
 from edgekit.distill.students.shape import Shape, shape_facts
-from edgekit.distill.students.slim_resnet9 import SlimWidths, fresh_slim_resnet9
 
 HERE = Path(__file__).resolve().parent
 TABLE = HERE / "results" / "architecture_latency.json"
 BUDGET_FILE = "onnx.int8"
-DEFAULT = Shape()
-REFERENCE_PX = 256
-"""Size at which the papers count."""
 SLOW_CALLS = 8
 """Calls of a network that takes a second."""
 CONCEPTS = (
@@ -207,6 +198,13 @@ def _add_search(stages: Any) -> None:
     search.add_argument(
         "--references", type=int, default=0, metavar="N", help="also the papers' on N concepts each"
     )
+    search.add_argument(
+        "--repeat",
+        nargs="+",
+        metavar="NAME",
+        help="do not search: train these settings, and e2gan, with several seeds",
+    )
+    search.add_argument("--seeds", type=int, default=3, help="of --repeat")
     search.add_argument("--reference-width", type=int, default=64, help="smaller for a trial run")
 
 
@@ -249,6 +247,10 @@ def make_search(given: argparse.Namespace) -> None:
         "pairs_s": round(made_s, 2),
         "references": [],
     }
+    if given.repeat:
+        result["repeated"] = repeated(given, lessons, settings, device)
+        write_json(given.out / "repeated.json", result)
+        return
     found = search(
         given.out,
         latency=table,
@@ -269,7 +271,7 @@ def make_search(given: argparse.Namespace) -> None:
     print(front_text(found), flush=True)
     if given.references:
         best = [row.shape for row in front(found)[-1:]]
-        result["references"] = _references(given, best, lessons, settings, device)
+        result["references"] = trained_alone(given, best, lessons, settings, device)
         result["seconds"] = round(time.monotonic() - started, 1)
         write_json(given.out / "search.json", result)
 
@@ -299,47 +301,6 @@ def read_prompt(pairs: Path) -> str:
     return str(read_manifest(pairs, kind="pairs")["prompt"])
 
 
-def _references(
-    given: argparse.Namespace,
-    best: Sequence[Shape],
-    lessons: Lessons,
-    settings: ShortSettings,
-    device: str,
-) -> list[dict[str, Any]]:
-    """Train published generators, our default one and the best found alone on each concept.
-
-    One concept at a time, because most of the published ones hear no text.
-    """
-    width, dim = given.reference_width, lessons.contexts.shape[-1]
-    slim = SlimWidths(*(value * width // 64 or 1 for value in (32, 32, 48)), _inner(width), 16, 16)
-    ours = {shape_name(shape): shape for shape in (DEFAULT, *best)}
-    makers: dict[str, Callable[[], nn.Module]] = {
-        "pix2pix ResNet-9": lambda: fresh_resnet9(width, seed=given.seed),
-        "E2GAN, resize and convolve": lambda: fresh_e2gan(E2GANShape(width, dim), seed=given.seed),
-        "GAN Compression, edges2shoes": lambda: fresh_slim_resnet9(slim, seed=given.seed),
-        **{
-            name: lambda s=shape: fresh_generator(s, seed=given.seed)
-            for name, shape in ours.items()
-        },
-    }
-    rows = []
-    image = torch.zeros(1, 3, REFERENCE_PX, REFERENCE_PX, device="meta")
-    text = None if lessons.contexts is None else lessons.contexts[:1].to("meta")
-    for name, make in makers.items():
-        gmac = count_macs(make().eval().to("meta"), image, text) / 1e9
-        for number in range(min(given.references, len(lessons.sources))):
-            alone = one_concept(lessons, number)
-            outcome = short_distillation(make(), alone, settings, device=device)
-            row = {"name": name, "gmac_256px": round(gmac, 3), "concept": number}
-            rows.append({**row, **asdict(outcome)})
-            print(f"{name}, concept {number}: {outcome.terms}, {outcome.seconds} s", flush=True)
-    return rows
-
-
-def _inner(width: int) -> tuple[int, int, int]:
-    return (32 * width // 64 or 1, 48 * width // 64 or 1, 48 * width // 64 or 1)
-
-
 def _add_front(stages: Any) -> None:
     drawn = stages.add_parser("front", help="measure what was predicted, and draw the front")
     drawn.set_defaults(run=make_front)
@@ -364,7 +325,7 @@ def make_front(given: argparse.Namespace) -> None:
     plot = given.plot or given.out.with_suffix(".svg")
     write_bytes(plot, drawn_front(result).encode())
     print(front_table(result))
-    if result["references"]:
+    if result.get("references"):
         print(alone_table(result))
     print(f"{given.out}\n{plot}")
 

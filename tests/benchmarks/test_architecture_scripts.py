@@ -68,6 +68,19 @@ def test_a_search_on_pairs_of_ones_own_writes_what_it_found(scripts, pairs, tmp_
     assert "front:" in capsys.readouterr().out
 
 
+def test_settings_are_repeated_with_several_seeds(scripts, pairs, tmp_path):
+    words = ["search", "--pairs", str(pairs), "--out", str(tmp_path), "--budget-ms", "3.2"]
+    words += ["--steps", "2", "--batch", "2", "--checks", "1", "--device", "cpu", "--seeds", "2"]
+    words += ["--reference-width", "8", "--repeat", "w32-f8-h16-e96-b1-1-t1-d11", "e2gan"]
+
+    code = scripts.main.main(words)
+
+    rows = json.loads((tmp_path / "repeated.json").read_text())["repeated"]
+    assert code == 0
+    assert [row["seed"] for row in rows] == [0, 0, 1, 1]
+    assert len({row["score"] for row in rows}) == 4
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

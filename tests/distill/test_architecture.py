@@ -32,6 +32,7 @@ from edgekit.distill.architecture.space import (
     dials_of,
     drawn_shapes,
     shape_name,
+    shape_named,
 )
 from edgekit.distill.architecture.study import Found, found_of, front, search
 from edgekit.distill.students.cost import count_macs
@@ -71,6 +72,19 @@ def test_the_ladder_lies_within_the_choices_and_holds_the_shipped_size():
 def test_a_shape_outside_the_choices_cannot_start_a_study():
     with pytest.raises(KeyError, match="width = 16"):
         dials_of(Shape(width=16))
+
+
+@pytest.mark.parametrize("shape", [*LADDER, *drawn_shapes(5, seed=2)], ids=shape_name)
+def test_a_name_is_enough_to_build_a_setting_again(shape):
+    again = shape_named(shape_name(shape))
+
+    assert shape_name(again) == shape_name(shape)
+    assert again.levels == shape.levels
+
+
+def test_another_word_names_no_setting():
+    with pytest.raises(EdgekitError, match="names no setting"):
+        shape_named("w64")
 
 
 def test_drawn_settings_differ_and_follow_from_the_seed():

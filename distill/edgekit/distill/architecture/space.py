@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from edgekit.distill.students.shape import Shape, shape_facts
+from edgekit.core.errors import EdgekitError
+from edgekit.distill.students.shape import Shape
 
 CHOICES: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {
@@ -89,18 +91,30 @@ def shape_name(shape: Shape) -> str:
     )
 
 
-def shape_of(facts: Mapping[str, Any]) -> Shape:
-    """Return the shape that `edgekit.distill.students.shape.shape_facts` wrote."""
-    return Shape(**facts)
+def shape_named(name: str, *, context_dim: int = 128) -> Shape:
+    """Return the setting that `shape_name` calls `name`; EdgekitError for another word.
+
+    >>> shape_named("w64-f16-h32-e192-b2-1-t1-d11").levels
+    (16, 32, 64, 192)
+    """
+    found = _NAME.fullmatch(name)
+    if found is None:
+        raise EdgekitError(
+            f"{name!r} names no setting", hint=f"write it like {shape_name(Shape())}"
+        )
+    width, full, half, eighth, before, after, transformer, second, third = map(int, found.groups())
+    return Shape(
+        width=width,
+        context_dim=context_dim,
+        full=full,
+        half=half,
+        eighth=eighth,
+        encoder_blocks=before,
+        decoder_blocks=after,
+        transformer=bool(transformer),
+        detail2=bool(second),
+        detail3=bool(third),
+    )
 
 
-__all__ = [
-    "CHOICES",
-    "LADDER",
-    "chosen_shape",
-    "dials_of",
-    "drawn_shapes",
-    "shape_facts",
-    "shape_name",
-    "shape_of",
-]
+_NAME = re.compile(r"w(\d+)-f(\d+)-h(\d+)-e(\d+)-b(\d+)-(\d+)-t([01])-d([01])([01])")
