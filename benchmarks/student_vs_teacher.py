@@ -29,13 +29,12 @@ from safetensors.torch import save
 
 from edgekit.cli.common import ConsoleReport
 from edgekit.core.store import file_sha256, read_manifest, write_bytes, write_json
-from edgekit.distill.base import CARD, WEIGHTS, load_base
+from edgekit.distill.base import CARD, WEIGHTS, load_base, untrained
 from edgekit.distill.coverage import spread
 from edgekit.distill.distill import distill, pairs_for
 from edgekit.distill.metrics import as_photos, as_tensor
 from edgekit.distill.pairs.quality import detail
 from edgekit.distill.recipe import Recipe, recipe_for
-from edgekit.distill.students.gan import fresh_generator
 from edgekit.distill.teachers.vocabulary import NEW_CONCEPTS
 
 HERE = Path(__file__).resolve().parent
@@ -104,13 +103,7 @@ def control_rows(recipe: Recipe, run: Path, work: Path) -> list[dict[str, Any]]:
 def random_base(folder: Path) -> Path:
     """Write a base folder like the shipped one, but with untrained weights."""
     shipped = load_base()
-    generator = fresh_generator(shipped.generator.shape, seed=0)
-    # Zero heads and modulations would hide the features from every gradient at the start.
-    draw = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, value in generator.named_parameters():
-            if name.startswith("head") or "modulation" in name:
-                value.normal_(0, 0.05, generator=draw)
+    generator = untrained(shipped.generator, seed=0)
     write_bytes(folder / WEIGHTS, save(generator.state_dict()))
     write_json(folder / CARD, {**shipped.card, "sha256": file_sha256(folder / WEIGHTS)})
     return folder

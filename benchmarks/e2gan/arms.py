@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from edgekit.distill.base import untrained
 from edgekit.distill.lora import (
     Adapter,
-    adapted_layers,
     attach,
     factors,
     ranks_of_layers,
@@ -75,7 +73,7 @@ FEWER = tuple(
         pairs=pairs,
         method=method,
     )
-    for pairs in (1000, 400, 100, 40)
+    for pairs in (1000, 400, 160, 100, 40, 10)
     for method in ("kmeans", "random")
     if pairs < 1000 or method == "random"
 )
@@ -128,17 +126,6 @@ def built(
     return Built(attach(network, rank=ranks, seed=seed), ranks)
 
 
-def untrained(base: Generator, *, seed: int) -> Generator:
-    """Return a generator of the base's shape with random weights that no gradient is lost in."""
-    generator = fresh_generator(base.shape, seed=seed)
-    draw = torch.Generator().manual_seed(seed)
-    with torch.no_grad():  # zero heads and modulations would hide the features at the start
-        for name, value in generator.named_parameters():
-            if name.startswith("head") or "modulation" in name:
-                value.normal_(0, 0.05, generator=draw)
-    return generator.eval()
-
-
 def weights_of(base: Generator, ranks: Ranks) -> int:
     """Return the number of weights of an adapter."""
     layers = dict(base.named_modules())
@@ -177,8 +164,3 @@ def frozen_sha256(network: nn.Module) -> str:
         if "lora_" not in name:
             digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def facts(arm: Arm, base: Generator) -> Mapping[str, int]:
-    """Return how many layers an adapter may change, for the record."""
-    return {"adaptable_layers": len(adapted_layers(base)), "steps": arm.steps}

@@ -77,6 +77,10 @@ class Place:
     device: str
     ends: float
     small: bool
+    pool: int
+    judged: int
+    batch: int
+    adversarial: float
 
     def left_s(self) -> float:
         """Return the seconds until the end."""
@@ -99,13 +103,26 @@ def main() -> None:
     parser.add_argument("--share", default="0/1", help="which part of the prompts: 0/2, 1/2")
     parser.add_argument("--done", type=Path, nargs="*", default=[], help="lines not to run again")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--pool", type=int, default=POOL, help="training pairs made of a concept")
+    parser.add_argument("--judged", type=int, default=100, help="validation and test pairs")
+    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--adversarial", type=float, default=ADVERSARIAL)
     parser.add_argument("--small", action="store_true", help="toy sizes: does it run?")
     given = parser.parse_args()
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
     given.out.mkdir(parents=True, exist_ok=True)
-    place = Place(given.out, given.device, time.monotonic() + given.seconds, given.small)
+    place = Place(
+        given.out,
+        given.device,
+        time.monotonic() + given.seconds,
+        given.small,
+        48 if given.small else given.pool,
+        8 if given.small else given.judged,
+        4 if given.small else given.batch,
+        given.adversarial,
+    )
     jobs = list(planned(given.jobs, given.share))
     done = finished([*given.done, given.out / "runs.jsonl"])
     say(place, "begin", jobs=len(jobs), done=len(done), device=device_name(given.device))
@@ -149,8 +166,9 @@ def run_all(place: Place, jobs: Sequence[Job], given: argparse.Namespace) -> Non
         search(place, given, base)
     prompts = list(dict.fromkeys(p for p, _, _ in jobs if p != EMOJI))
     if prompts:
-        small = {"pool": 48, "judged": 8} if place.small else {"pool": POOL, "judged": 100}
-        for task in photo_tasks(given.photos, prompts, device=place.device, **small):
+        for task in photo_tasks(
+            given.photos, prompts, device=place.device, pool=place.pool, judged=place.judged
+        ):
             tasks[task.prompt] = task
             bases[task.prompt] = base.generator
             say(place, "pairs", prompt=task.prompt, seconds=round(task.teacher_s, 1))
@@ -190,8 +208,9 @@ def searched(place: Place, path: Path) -> Ranks:
 
 def search(place: Place, given: argparse.Namespace, base: Base) -> None:
     """Search ranks for a concept that is neither the base's nor tested, on validation pairs."""
-    small = {"pool": 48, "judged": 8} if place.small else {"pool": POOL, "judged": 100}
-    task = photo_tasks(given.photos, [SEARCHED_ON], device=place.device, **small)[0]
+    task = photo_tasks(
+        given.photos, [SEARCHED_ON], device=place.device, pool=place.pool, judged=place.judged
+    )[0]
     arm = named("D")
     warm_up(place, task, arm, attach(deepcopy(base.generator), rank=4, seed=0))
     settings = settings_of(place, replace(arm, steps=SEARCH_STEPS), 0)
@@ -253,9 +272,9 @@ def settings_of(place: Place, arm: Arm, seed: int) -> FitSettings:
     steps = 8 if place.small else arm.steps
     return FitSettings(
         steps=steps,
-        batch=4 if place.small else BATCH,
+        batch=place.batch,
         lr=arm.lr,
-        adversarial=ADVERSARIAL,
+        adversarial=place.adversarial,
         seed=seed,
         check_every=max(1, steps // (2 if place.small else CHECKS)),
         patience=10**9,

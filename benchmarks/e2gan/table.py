@@ -199,7 +199,7 @@ def crossings(rows: Sequence[Row]) -> str:
 
 
 def mean_second(rows: Sequence[Row], arm: str, prompt: str, wanted: Mapping[str, float]) -> float:
-    """Return when an arm's curves have all wanted scores; a run that never has them counts whole."""
+    """Return when an arm's curves have all wanted scores; one that never does counts whole."""
     runs = [row for row in rows if row["arm"] == arm and row["prompt"] == prompt]
     found = [(first_second(run, wanted, SCORES), float(run["seconds"])) for run in runs]
     return float(np.mean([whole if second is None else second for second, whole in found]))

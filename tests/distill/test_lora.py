@@ -112,6 +112,19 @@ def test_a_stored_adapter_gives_the_same_pictures_on_a_fresh_base(tmp_path):
         assert torch.equal(again(PHOTOS, context), generator(PHOTOS, context))
 
 
+def test_equal_adapters_are_equal_files(tmp_path):
+    stored = factors(attach(tiny_generator(), rank=2, seed=5))
+    adapter = Adapter(stored, as_ranks(2), "night", "b" * 64)
+
+    files = set()
+    for number in range(6):
+        save_adapter(tmp_path / f"{number}", adapter)
+        files.add((tmp_path / f"{number}").read_bytes())
+
+    assert len(files) == 1
+    assert read_adapter(tmp_path / "0").prompt == "night"
+
+
 def test_an_adapter_of_another_base_is_refused():
     stored = Adapter(factors(trained(tiny_generator())), as_ranks(4), "night", "a" * 64)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as safetensors_values
 
@@ -63,3 +64,18 @@ def load_base(folder: Path | None = None, *, teacher: Path | None = None) -> Bas
     except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
         raise BadInput(f"{path} does not hold the generator of its card", hint=AGAIN) from error
     return Base(generator.eval().requires_grad_(False), sha256, card)
+
+
+def untrained(like: Generator, *, seed: int) -> Generator:
+    """Return a generator of the shape of `like` with random weights: the control of every base.
+
+    A fresh generator's head and modulations are zero, which would hide its features from every
+    gradient of an adapter; here they are small random numbers, so that the control gets its chance.
+    """
+    generator = fresh_generator(like.shape, seed=seed)
+    draw = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, value in generator.named_parameters():
+            if name.startswith("head") or "modulation" in name:
+                value.normal_(0, 0.05, generator=draw)
+    return generator.eval().requires_grad_(False)

@@ -186,8 +186,16 @@ def save_adapter(path: Path, adapter: Adapter) -> int:
         "scale": str(SCALE),
     }
     values = {name: value.half().contiguous() for name, value in adapter.factors.items()}
-    write_bytes(path, safetensors_bytes(values, metadata=facts))
+    write_bytes(path, _ordered(safetensors_bytes(values, metadata=facts)))
     return path.stat().st_size
+
+
+def _ordered(file: bytes) -> bytes:
+    """Return a safetensors file with its header in order: the library writes it in any order."""
+    start = 8 + int.from_bytes(file[:8], "little")
+    header = json.dumps(json.loads(file[8:start]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + file[start:]
 
 
 def read_adapter(path: Path) -> Adapter:
