@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ import torch
 from arms import Arm, Built, built, frozen_sha256, named, saved_bytes
 from paper_base import paper_base
 from PIL import Image
+from place import ADVERSARIAL, BATCH, Place, device_name, say, settings_of, warm_up
 from scores import Judge
 from tasks import (
     CONCEPTS,
@@ -39,52 +39,24 @@ from tasks import (
 )
 from torch import nn
 
-from edgekit.core.store import read_json, write_json
-from edgekit.distill.base import Base, load_base
+from edgekit.distill.base import load_base
 from edgekit.distill.base_pairs import BasePairs, BaseSettings
 from edgekit.distill.fit_base import trained_generator
 from edgekit.distill.fit_gan import fit_gan
-from edgekit.distill.fit_state import FitData, FitSettings
+from edgekit.distill.fit_state import FitData
 from edgekit.distill.frechet import embedded
-from edgekit.distill.lora import attach
 from edgekit.distill.pairs.clusters import selected
-from edgekit.distill.ranks import Ranks, as_ranks
-from edgekit.distill.search.run import search_ranks
-from edgekit.distill.search.settings import SearchSettings
+from edgekit.distill.ranks import as_ranks
 from edgekit.distill.students.cost import count_parameters
 from edgekit.distill.students.gan import Generator, fresh_generator
 from edgekit.distill.students.text_context import text_context
+from rank_search import needs_ranks, search, searched
 
-BATCH = 32
-ADVERSARIAL = 0.01
-"""Against the mean absolute difference of weight 1: pix2pix's 1 to 100."""
-CHECKS = 25
-SEARCH_STEPS = 300
-BUDGET_KB = 100.0
-"""What the file of a concept may take on the phone."""
 RESERVE_S = 12.0
 """No run is begun with less time left than it took the last one of its arm, plus this."""
 
 Job = tuple[str, str, int]
 """Prompt, arm, seed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a process works and until when."""
-
-    out: Path
-    device: str
-    ends: float
-    small: bool
-    pool: int
-    judged: int
-    batch: int
-    adversarial: float
-
-    def left_s(self) -> float:
-        """Return the seconds until the end."""
-        return self.ends - time.monotonic()
 
 
 def main() -> None:
@@ -163,7 +135,7 @@ def run_all(place: Place, jobs: Sequence[Job], given: argparse.Namespace) -> Non
     tasks: dict[str, Task] = {}
     judges: dict[str, Judge] = {}
     if given.search_s:
-        search(place, given, base)
+        search(place, given.photos, given.ranks, base, seconds=given.search_s)
     prompts = list(dict.fromkeys(p for p, _, _ in jobs if p != EMOJI))
     if prompts:
         for task in photo_tasks(
@@ -192,96 +164,6 @@ def run_all(place: Place, jobs: Sequence[Job], given: argparse.Namespace) -> Non
         with (place.out / "runs.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         say(place, "run", arm=arm, prompt=prompt, seed=seed, **row["final"], s=row["seconds"])
-
-
-def needs_ranks(arm: Arm) -> bool:
-    """Tell whether an arm depends on the searched ranks."""
-    return arm.adapter in ("searched", "random")
-
-
-def searched(place: Place, path: Path) -> Ranks:
-    """Return the ranks that the search wrote, waiting for it if need be."""
-    while not path.is_file() and place.left_s() > 0:
-        time.sleep(1)
-    return dict(read_json(path)["best"]["ranks"])
-
-
-def search(place: Place, given: argparse.Namespace, base: Base) -> None:
-    """Search ranks for a concept that is neither the base's nor tested, on validation pairs."""
-    task = photo_tasks(
-        given.photos, [SEARCHED_ON], device=place.device, pool=place.pool, judged=place.judged
-    )[0]
-    arm = named("D")
-    warm_up(place, task, arm, attach(deepcopy(base.generator), rank=4, seed=0))
-    settings = settings_of(place, replace(arm, steps=SEARCH_STEPS), 0)
-    wanted = SearchSettings(
-        mode="greedy", choices=(1, 2, 4, 8, 16), budget_s=given.search_s, budget_kb=BUDGET_KB
-    )
-    found = search_ranks(
-        base.generator,
-        FitData(*task.train, *task.val),
-        replace(settings, check_every=max(1, settings.steps // 3)),
-        wanted,
-        folder=place.out / "search",
-        prompt=SEARCHED_ON,
-        base_sha256=base.sha256,
-        context=task.context,
-        device=place.device,
-    )
-    say(place, "searched", trials=len(found.trials), ranks=found.best.ranks, s=found.seconds)
-    rows = [asdict(trial) for trial in found.trials]
-    write_json(
-        given.ranks,
-        {
-            "concept": SEARCHED_ON,
-            "settings": {**wanted.values(), "steps": settings.steps},
-            "seconds": round(found.seconds, 2),
-            "stopped": found.stopped,
-            "best": asdict(found.best),
-            "trials": rows,
-        },
-    )
-
-
-WARM: set[str] = set()
-
-
-def warm_up(place: Place, task: Task, arm: Arm, network: nn.Module) -> None:
-    """Let libraries load and choose kernels for this kind of network, so that no curve pays it."""
-    kind = f"{arm.network} {arm.start} {bool(arm.adapter)}"
-    if kind in WARM:
-        return
-    WARM.add(kind)
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        data = FitData(*task.train, *task.val)
-        settings = settings_of(place, replace(arm, steps=8), 0)
-        fit_gan(
-            deepcopy(network),
-            data,
-            settings,
-            folder=Path(folder),
-            context=task.context,
-            device=place.device,
-        )
-    say(place, "warm", kind=kind, seconds=round(time.monotonic() - started, 1))
-
-
-def settings_of(place: Place, arm: Arm, seed: int) -> FitSettings:
-    """Return the settings of a run: the same for all arms but for steps and learning rate."""
-    steps = 8 if place.small else arm.steps
-    return FitSettings(
-        steps=steps,
-        batch=place.batch,
-        lr=arm.lr,
-        adversarial=place.adversarial,
-        seed=seed,
-        check_every=max(1, steps // (2 if place.small else CHECKS)),
-        patience=10**9,
-        checkpoint_s=1e9,
-        frozen_norms=arm.start != "scratch",
-        discriminator_width=16 if place.small else 64,
-    )
 
 
 def run_one(
@@ -395,17 +277,6 @@ def strip(place: Place, task: Task, arm: Arm, seed: int, judge: Judge, photos: n
     ]
     name = f"{task.prompt}-{arm.name}".replace(" ", "_")
     Image.fromarray(np.concatenate(rows)).save(place.out / f"{name}.jpg", quality=85)
-
-
-def device_name(device: str) -> str:
-    """Return the name that a table can show."""
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
-
-
-def say(place: Place, stage: str, **values: Any) -> None:
-    """Log one line."""
-    row = {"left_s": round(place.left_s()), "stage": stage, **values}
-    print(json.dumps(row), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
