@@ -160,7 +160,8 @@ def saved_bytes(folder: Path, built_: Built) -> int:
 def frozen_sha256(network: nn.Module) -> str:
     """Return a hash over every weight that does not train: a base must keep it."""
     digest = hashlib.sha256()
+    learned = {name for name, value in network.named_parameters() if value.requires_grad}
     for name, value in sorted(network.state_dict().items()):
-        if "lora_" not in name:
+        if name not in learned:
             digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
