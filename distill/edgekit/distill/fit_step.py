@@ -26,6 +26,7 @@ from edgekit.distill.fit_state import (
     rate_share,
     shuffled,
 )
+from edgekit.distill.lora import TEXT_ALONE
 from edgekit.distill.losses.adversarial import discriminator_loss, generator_loss
 from edgekit.distill.metrics import perceptual_distance
 from edgekit.distill.students.discriminator import fresh_discriminator
@@ -37,6 +38,9 @@ EMA = 0.98
 SETTLED = 0.6
 """Share of the steps after which a fresh network's batch norms keep their statistics, so that what
 is trained and averaged from there on is what ships."""
+TEXT_TIMES = 4.0
+"""Times the learning rate for biases that stand for a whole low-rank factor: a step of the factors
+of rank 4 would move them about as far."""
 EAGER_STEPS = 3
 """Steps before a graph is captured: libraries choose kernels and optimizers make their state."""
 
@@ -62,14 +66,14 @@ class TrainingStep:
         self.banks = [device_bytes(photos, device) for photos in pairs]
         self.trained = {n: p for n, p in network.named_parameters() if p.requires_grad}
         self.average = {n: p.detach().clone() for n, p in self.averaged()}
-        self.optimizer = self._adam(self.trained.values(), settings.lr)
+        self.optimizer = self._adam(_by_rate(self.trained), settings.lr)
         self.features = deepcopy(perceptual_distance()).to(device) if settings.perceptual else None
         self.judge: nn.Module | None = None
         self.rival: torch.optim.Optimizer | None = None
         if settings.adversarial:
             judge = fresh_discriminator(settings.discriminator_width, seed=settings.seed)
             self.judge = placed(judge, device)
-            self.rival = self._adam(judge.parameters(), RIVAL_LR)
+            self.rival = self._adam([{"params": list(judge.parameters())}], RIVAL_LR)
         self._rows = torch.zeros(settings.batch, dtype=torch.int64, device=device)
         self._mirrored = torch.zeros(settings.batch, 1, 1, 1, dtype=torch.bool, device=device)
         self._keep = torch.zeros((), device=device)
@@ -140,11 +144,12 @@ class TrainingStep:
             self.judge.load_state_dict(values["discriminator"])
             self.rival.load_state_dict(values["rival"])
 
-    def _adam(self, weights: Any, lr: float) -> torch.optim.Optimizer:
+    def _adam(self, groups: list[dict[str, Any]], lr: float) -> torch.optim.Optimizer:
         if self.device.type != "cuda":
-            return torch.optim.Adam(weights, lr, BETAS)
-        rate = torch.tensor(lr, device=self.device)
-        return torch.optim.Adam(weights, rate, BETAS, fused=True, capturable=True)
+            return torch.optim.Adam(groups, lr, BETAS)
+        # A tensor of its own for each group: the graph reads the rate from it.
+        groups = [{**group, "lr": torch.tensor(lr, device=self.device)} for group in groups]
+        return torch.optim.Adam(groups, lr, BETAS, fused=True, capturable=True)
 
     def _prepare(self, step: int) -> None:
         """Write what is particular to this step where `_body` reads it."""
@@ -157,7 +162,7 @@ class TrainingStep:
         self._mirrored.copy_(torch.from_numpy(mirrored)[:, None, None, None])
         self._keep.fill_(min(EMA, (1 + step) / (10 + step)))
         for group in self.optimizer.param_groups:
-            rate = settings.lr * rate_share(step, settings.steps)
+            rate = settings.lr * group["times"] * rate_share(step, settings.steps)
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rate)
             else:
@@ -238,6 +243,16 @@ class TrainingStep:
         cached = self.device.type != "cuda"
         kind = self.device.type
         return torch.autocast(kind, torch.bfloat16, enabled=self.half, cache_enabled=cached)
+
+
+def _by_rate(trained: Mapping[str, nn.Parameter]) -> list[dict[str, Any]]:
+    """Return the groups of weights by how many times the learning rate they move."""
+    texts = [p for n, p in trained.items() if n.endswith(f"{TEXT_ALONE}.bias")]
+    others = [p for n, p in trained.items() if not n.endswith(f"{TEXT_ALONE}.bias")]
+    alone = len(others) and not any("lora_" in name for name in trained)
+    if alone or not texts:
+        return [{"params": [*others, *texts], "times": 1.0}]
+    return [{"params": others, "times": 1.0}, {"params": texts, "times": TEXT_TIMES}]
 
 
 _order: Callable[[int, int, int], np.ndarray[Any, Any]] = lru_cache(maxsize=4)(shuffled)
