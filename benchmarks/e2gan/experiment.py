@@ -123,7 +123,7 @@ def finished(files: Sequence[Path]) -> set[Job]:
     """Return the jobs that have a line."""
     lines = [line for file in files if file.is_file() for line in file.read_text().splitlines()]
     rows = [json.loads(line) for line in lines]
-    return {(row["prompt"], row["arm"], row["seed"]) for row in rows}
+    return {(row["prompt"], row.get("spec", row["arm"]), row["seed"]) for row in rows}
 
 
 def run_all(place: Place, jobs: Sequence[Job], given: argparse.Namespace) -> None:
@@ -160,7 +160,14 @@ def run_all(place: Place, jobs: Sequence[Job], given: argparse.Namespace) -> Non
         warm_up(place, task, named(arm), made.network)
         row = run_one(place, task, judges[prompt], named(arm), made, seed)
         took[arm] = time.monotonic() - started
-        line = {"arm": arm, "wall_s": round(took[arm], 2), **row}
+        of_base = base.sha256[:12] if bases[prompt] is base.generator else "icons"
+        line = {
+            "arm": named(arm).name,
+            "spec": arm,
+            "base": of_base if named(arm).start == "base" else None,
+            "wall_s": round(took[arm], 2),
+            **row,
+        }
         with (place.out / "runs.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         say(place, "run", arm=arm, prompt=prompt, seed=seed, **row["final"], s=row["seconds"])

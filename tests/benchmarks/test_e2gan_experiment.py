@@ -109,6 +109,10 @@ def test_the_page_of_evidence_is_made_of_the_committed_lines():
     lines = (folder / "photos_128px.jsonl").read_text().splitlines()
     ranks = json.loads((folder / "ranks.json").read_text())
 
-    page = table.page([json.loads(line) for line in lines], ranks)
+    base = json.loads((folder / "base_card.json").read_text())
+    rows = [json.loads(line) for line in lines]
 
+    page = table.page(rows, ranks, base)
+
+    assert not {row["prompt"] for row in rows} & set(base["concepts"])
     assert page == (ROOT / "docs" / "evidence" / "e2gan.md").read_text(encoding="utf-8")

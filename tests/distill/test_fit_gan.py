@@ -12,7 +12,8 @@ from PIL import Image
 from tests.students import smooth_photos, tiny_context, tiny_generator
 
 from edgekit.distill.fit_gan import CHECKPOINT, LOG, PREVIEW, fit_gan
-from edgekit.distill.fit_state import FitData, FitSettings, fast_bfloat16
+from edgekit.distill.fit_state import FitData, FitSettings, fast_bfloat16, rate_share
+from edgekit.distill.fit_step import TEXT_TIMES, TrainingStep
 from edgekit.distill.lora import attach
 from edgekit.distill.students.gan import Shape, fresh_generator
 from edgekit.distill.students.resnet9 import fresh_resnet9
@@ -165,6 +166,21 @@ def test_an_adapter_run_leaves_the_base_alone(tmp_path):
 
     assert changed
     assert all("lora_" in name or name.endswith("modulation.bias") for name in changed)
+
+
+def test_a_bias_that_stands_for_a_factor_moves_at_a_multiple_of_the_rate():
+    network = adapted()
+    pairs = (DATA.sources, DATA.edits)
+    step = TrainingStep(network, pairs, SETTINGS, tiny_context(), torch.device("cpu"))
+    before = weights(network)
+
+    step.advance(0)
+
+    rate = SETTINGS.lr * rate_share(0, SETTINGS.steps)
+    moved = {n: float((v - before[n]).abs().max()) for n, v in weights(network).items()}
+    assert max(v for n, v in moved.items() if "lora_" in n) == pytest.approx(rate, rel=0.01)
+    biases = [v for n, v in moved.items() if n.endswith("modulation.bias")]
+    assert max(biases) == pytest.approx(TEXT_TIMES * rate, rel=0.01)
 
 
 def test_the_baseline_trains_in_the_same_loop(tmp_path):

@@ -247,12 +247,14 @@ class TrainingStep:
 
 def _by_rate(trained: Mapping[str, nn.Parameter]) -> list[dict[str, Any]]:
     """Return the groups of weights by how many times the learning rate they move."""
-    texts = [p for n, p in trained.items() if n.endswith(f"{TEXT_ALONE}.bias")]
-    others = [p for n, p in trained.items() if not n.endswith(f"{TEXT_ALONE}.bias")]
-    alone = len(others) and not any("lora_" in name for name in trained)
-    if alone or not texts:
-        return [{"params": [*others, *texts], "times": 1.0}]
-    return [{"params": others, "times": 1.0}, {"params": texts, "times": TEXT_TIMES}]
+    texts = {name for name in trained if name.endswith(f"{TEXT_ALONE}.bias")}
+    if not any("lora_" in name for name in trained):
+        texts = set()  # every weight is trained: nothing stands for a factor
+    groups = (
+        ([value for name, value in trained.items() if name not in texts], 1.0),
+        ([trained[name] for name in trained if name in texts], TEXT_TIMES),
+    )
+    return [{"params": weights, "times": times} for weights, times in groups if weights]
 
 
 _order: Callable[[int, int, int], np.ndarray[Any, Any]] = lru_cache(maxsize=4)(shuffled)
