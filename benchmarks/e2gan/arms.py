@@ -60,7 +60,8 @@ ARMS = (
     Arm("U16", "base + LoRA of rank 16 everywhere", adapter="16", lr=8e-3),
     Arm("P", "paper-size E2GAN from scratch", "e2gan", "scratch", "", 2500, 5e-4),
     Arm("PC", "paper-size base, every weight tuned", "e2gan", lr=5e-4),
-    Arm("PD", "paper-size base + LoRA of rank 4", "e2gan", adapter="4"),
+    Arm("PD", "paper-size base + LoRA of rank 4", "e2gan", adapter="4", lr=8e-3),
+    Arm("PD16", "paper-size base + LoRA of rank 16", "e2gan", adapter="16", lr=8e-3),
     Arm("S", "compressed ResNet-9 from scratch", "slim", "scratch", "", 2500, 1e-3),
 )
 FEWER = tuple(

@@ -89,7 +89,8 @@ def photo_tasks(
     sample = teacher_sample(device)
     squares = {name: _judged(folder / name, judged, place) for name in ("val", "test")}
     tasks = []
-    for number, prompt in enumerate(prompts):
+    for prompt in prompts:
+        number = [*CONCEPTS, SEARCHED_ON].index(prompt)  # the same pairs in whatever company
         started = time.monotonic()
         images = sampled(bank, pool, torch.Generator(place).manual_seed(number + 11))
         splits = [
