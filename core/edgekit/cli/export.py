@@ -24,7 +24,9 @@ def export(
         None, help="Student folder of `edgekit distill`; default: the one in runs/ made last."
     ),
     target: list[str] = typer.Option(
-        ["onnx", "android", "ios"], help="Platform: onnx, android or ios; give it once for each."
+        ["onnx", "android", "ios"],
+        help="Platform: onnx, android, ios; give it once for each. web stands for onnx and "
+        "android, all for every one that is installed.",
     ),
     precision: list[str] = typer.Option(
         ["fp32", "fp16", "int8"], help="fp32, fp16 or int8; give it once for each."
@@ -56,7 +58,7 @@ def export(
 
     Example: edgekit export runs/night --target onnx --target android --target ios
     """
-    from edgekit.export.targets import wanted_rows
+    from edgekit.export.targets import missing_targets, wanted_rows
 
     if base and run is not None:
         raise EdgekitError(
@@ -70,6 +72,9 @@ def export(
                 hint=f"leave --{name} out, or add --base",
             )
     rows = wanted_rows(target, precision)
+    if "all" in target:
+        for absent, problem in missing_targets().items():
+            note(f"left out: {absent}, {problem.what}; {problem.hint}")
     files = [f"{form} {kind}" for form, kind in rows]
     if base:
         run = out or RUNS / "base"

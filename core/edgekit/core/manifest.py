@@ -13,14 +13,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgekit.core.errors import BadInput
-from edgekit.core.seams import Port
+from edgekit.core.seams import Port, Precision
 from edgekit.core.store import MANIFEST, file_sha256, read_json, size_bytes
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _SEGMENT = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
 RelativePath = Annotated[str, Field(pattern=rf"^{_SEGMENT}(/{_SEGMENT})*$")]
-TargetName = Literal["onnx", "android", "ios"]
-Format = Literal["onnx", "tflite", "mlpackage", "aimodel"]
+TargetName = Literal["onnx", "android", "ios", "tensorrt", "executorch", "openvino"]
+Format = Literal["onnx", "tflite", "mlpackage", "aimodel", "engine", "trt", "pte", "openvino"]
+"""Suffix of a model file. mlpackage, aimodel, engine, trt and openvino are folders."""
 
 
 class _Strict(BaseModel):
@@ -66,7 +67,7 @@ class ModelEntry(_Strict):
 
     target: TargetName
     format: Format
-    precision: Literal["fp32", "fp16", "int8"]
+    precision: Precision
     path: RelativePath
     sha256: Sha256
     bytes: int
@@ -75,14 +76,23 @@ class ModelEntry(_Strict):
     minimum_os: str | None = None
     recipe: str = Field(description="how the precision was made, in words that can be repeated")
     executed: bool = Field(
-        description="whether the format's own runtime ran this very file here; with false, a "
-        "parity whose protocol ends in edgekit.mil was computed by edgekit from the file's bytes"
+        description="whether the format's own runtime ran this very file here; with false, the "
+        "end of the parity's protocol says what was executed in its place: edgekit.mil computes a "
+        "Core ML package from its bytes, onnx-source runs the ONNX file that an engine is built of"
     )
     parity: ParityEntry | None
     placement: dict[str, int] = Field(
         default_factory=dict, description="operator name -> count, as stored in the file"
     )
     tools: dict[str, str] = Field(description="package -> version that wrote the file")
+    rewrites: tuple[str, ...] = Field(
+        default=(), description="graph rewrites that were needed for this file, by name"
+    )
+    fingerprint: dict[str, str] = Field(
+        default_factory=dict,
+        description="of a compiled engine: what it was built by and for; a runtime that differs "
+        "must build it again",
+    )
 
 
 class Refusal(_Strict):
@@ -90,7 +100,7 @@ class Refusal(_Strict):
 
     target: TargetName
     format: Format
-    precision: Literal["fp32", "fp16", "int8"]
+    precision: Precision
     reason: str
 
 

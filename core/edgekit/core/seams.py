@@ -15,8 +15,11 @@ from edgekit.core.tensors import Batch, Photos
 
 Layout: TypeAlias = Literal["nchw", "nhwc", "flat"]
 DType: TypeAlias = Literal["float32", "float16", "int32", "uint8"]
-Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
+Precision: TypeAlias = Literal["fp32", "fp16", "int8", "mixed"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+"""What an export makes unless it is told otherwise."""
+EVERY_PRECISION: tuple[Precision, ...] = (*PRECISIONS, "mixed")
+"""Also `mixed`: chosen layer by layer by `edgekit optimize`, never by an export."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from edgekit.core.manifest import (
     read_bundle,
 )
 from edgekit.core.progress import Report, silent
-from edgekit.core.seams import PRECISIONS, OpenSession, Precision
+from edgekit.core.seams import EVERY_PRECISION, PRECISIONS, OpenSession, Precision
 from edgekit.core.store import (
     MANIFEST,
     file_sha256,
@@ -48,8 +48,11 @@ from edgekit.export.program import (
 )
 from edgekit.export.rows import FAILED, Record, record_path
 from edgekit.export.targets import (
+    DEFAULT,
     FORMATS,
+    Options,
     Row,
+    options_of,
     tool_versions,
     wanted_rows,
 )
@@ -68,6 +71,7 @@ def export_student(
     *,
     open_session: OpenSession,
     precisions: Sequence[str] = PRECISIONS,
+    options: Options = DEFAULT,
     report: Report = silent,
     isolated: bool = True,
 ) -> BundleManifest:
@@ -91,11 +95,11 @@ def export_student(
     recipe = _recipe(source)
     prepared_folder(out)
     with locked(out):
-        done = _finished(out, recipe, source, wanted)
+        done = _finished(out, recipe, options, wanted)
         if done is not None:
             return done
-        _make(source, recipe, wanted, out, open_session, report, isolated)
-        return _assembled(source, recipe, wanted, out)
+        _make(source, recipe, options, wanted, out, open_session, report, isolated)
+        return _assembled(source, recipe, options, wanted, out)
 
 
 def _recipe(student: Student) -> str:
@@ -112,11 +116,14 @@ def _recipe(student: Student) -> str:
     )
 
 
-def _key(recipe: str, row: Row) -> str:
-    return value_sha256({"recipe": recipe, "row": list(row), "tools": tool_versions(row[0])})
+def row_key(recipe: str, row: Row, options: Options) -> str:
+    """Hash all that decides the bytes of one file."""
+    asked = options_of(row[0], options)
+    value = {"recipe": recipe, "row": list(row), "tools": tool_versions(row[0])}
+    return value_sha256({**value, "options": asked} if asked else value)
 
 
-def _record(out: Path, recipe: str, row: Row) -> Record | None:
+def _record(out: Path, recipe: str, options: Options, row: Row) -> Record | None:
     """Return the record of a file that need not be made again."""
     path = record_path(out, *row)
     if not path.is_file():
@@ -125,7 +132,7 @@ def _record(out: Path, recipe: str, row: Row) -> Record | None:
         record = Record.model_validate(read_json(path))
     except (BadInput, ValueError):
         return None
-    if record.key != _key(recipe, row) or record.status not in ("shipped", "refused"):
+    if record.key != row_key(recipe, row, options) or record.status not in ("shipped", "refused"):
         return None
     if record.model is not None:
         file = out / record.model.path
@@ -135,7 +142,7 @@ def _record(out: Path, recipe: str, row: Row) -> Record | None:
 
 
 def _finished(
-    out: Path, recipe: str, student: Student, wanted: Sequence[Row]
+    out: Path, recipe: str, options: Options, wanted: Sequence[Row]
 ) -> BundleManifest | None:
     """Return the manifest of `out` if it holds all of `wanted` already.
 
@@ -156,7 +163,7 @@ def _finished(
     listed |= {(refusal.format, refusal.precision) for refusal in found.refused}
     golden = out / found.golden.path
     intact = golden.is_file() and file_sha256(golden) == found.golden.sha256
-    kept = all(row in listed and _record(out, recipe, row) is not None for row in wanted)
+    kept = all(row in listed and _record(out, recipe, options, row) is not None for row in wanted)
     return found if intact and kept else None
 
 
@@ -170,6 +177,7 @@ def _check_replaceable(out: Path) -> None:
 def _make(
     student: Student,
     recipe: str,
+    options: Options,
     wanted: Sequence[Row],
     out: Path,
     open_session: OpenSession,
@@ -177,14 +185,14 @@ def _make(
     isolated: bool,
 ) -> None:
     name = file_name(str(student.facts["name"]))
-    missing = [row for row in wanted if _record(out, recipe, row) is None]
+    missing = [row for row in wanted if _record(out, recipe, options, row) is None]
     shutil.rmtree(out / FAILED, ignore_errors=True)
     scratch = out / ".work"
     shutil.rmtree(scratch, ignore_errors=True)
     jobs = []
     for form in dict.fromkeys(form for form, _ in missing):
         keys: dict[Precision, str] = {
-            kind: _key(recipe, (form, kind)) for other, kind in missing if other == form
+            kind: row_key(recipe, (form, kind), options) for other, kind in missing if other == form
         }
         for kind in keys:
             record_path(out, form, kind).unlink(missing_ok=True)
@@ -197,6 +205,7 @@ def _make(
                 scratch=(scratch / form).resolve(),
                 open_session="",
                 name=name,
+                options=options,
             )
         )
     try:
@@ -214,15 +223,17 @@ def file_name(name: str) -> str:
     return re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-") or "student"
 
 
-def _assembled(student: Student, recipe: str, wanted: Sequence[Row], out: Path) -> BundleManifest:
+def _assembled(
+    student: Student, recipe: str, options: Options, wanted: Sequence[Row], out: Path
+) -> BundleManifest:
     """Judge the records and, if all is well, write the manifest."""
     records = [Record.model_validate(read_json(record_path(out, *row))) for row in wanted]
     _raise_failures(records, out)
     every = [
         record
         for form in FORMATS
-        for kind in PRECISIONS
-        if (record := _listed(out, recipe, (form, kind), wanted)) is not None
+        for kind in EVERY_PRECISION
+        if (record := _listed(out, recipe, options, (form, kind), wanted)) is not None
     ]
     manifest = BundleManifest(
         recipe_sha256=recipe,
@@ -252,11 +263,13 @@ def _assembled(student: Student, recipe: str, wanted: Sequence[Row], out: Path) 
     return manifest
 
 
-def _listed(out: Path, recipe: str, row: Row, wanted: Sequence[Row]) -> Record | None:
+def _listed(
+    out: Path, recipe: str, options: Options, row: Row, wanted: Sequence[Row]
+) -> Record | None:
     if row in wanted:
         return Record.model_validate(read_json(record_path(out, *row)))
     try:
-        return _record(out, recipe, row)
+        return _record(out, recipe, options, row)
     except Exception:  # a target whose tools are gone: its old files are not vouched for
         return None
 

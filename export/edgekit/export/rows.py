@@ -43,13 +43,25 @@ from edgekit.export.program import (
     reference_outputs,
 )
 from edgekit.export.ranges import half_overflow
-from edgekit.export.targets import FORMATS, Converter, Sources, converter_of, tool_versions
+from edgekit.export.targets import (
+    DEFAULT,
+    FORMATS,
+    Converter,
+    Options,
+    Refused,
+    Sources,
+    converter_of,
+    minimum_os,
+    tool_versions,
+)
 
 CALIBRATION_SAMPLES = 16
 MIN_INT8_SHARE = 0.5
 """Below this share of weights in 8 bits, a file that calls itself int8 is mislabelled."""
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 """Errors that say nothing about a converter: the place to write to is at fault."""
+REDUCED: tuple[Precision, ...] = ("int8", "mixed")
+"""Files that must be smaller than fp32, and are refused, not failed, below their bar."""
 RECORDS = ".records"
 FAILED = "failed"
 
@@ -99,6 +111,7 @@ class Workplace:
     open_session: OpenSession
     feeds: Sequence[Feed]
     references: Sequence[Mapping[str, Batch]]
+    options: Options = DEFAULT
 
     @property
     def converter(self) -> Converter:
@@ -110,6 +123,7 @@ class Workplace:
         return Sources(
             self._made,
             lambda: calibration_feeds(self.student, limit=CALIBRATION_SAMPLES),
+            self.options,
         )
 
     def _made(self, precision: Precision) -> Path:
@@ -131,6 +145,7 @@ def make_rows(
     *,
     open_session: OpenSession,
     name: str,
+    options: Options = DEFAULT,
 ) -> None:
     """Make each precision of `form` that `keys` names, and write one record for each."""
     feeds = heldout_feeds(student, limit=FORMATS[form].samples)
@@ -143,6 +158,7 @@ def make_rows(
         open_session,
         feeds,
         reference_outputs(student, feeds),
+        options,
     )
     for precision, key in keys.items():
         start = time.monotonic()
@@ -206,6 +222,8 @@ def _attempt(place: Workplace, precision: Precision, recipe: str) -> _Outcome:
         words = place.converter.convert(
             place.program, path, precision=precision, recipe=recipe, sources=place.sources()
         )
+    except Refused as answer:
+        return _Outcome("refused", str(answer), path)
     except Exception as error:  # converters raise anything; the log has the traceback
         if isinstance(error, EdgekitError):
             raise
@@ -214,19 +232,17 @@ def _attempt(place: Workplace, precision: Precision, recipe: str) -> _Outcome:
         _log.exception("%s %s cannot be converted", place.form, precision)
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         return _Outcome("failed", f"cannot be converted: {first[:300]}", path)
-    if precision == "int8":
-        mislabelled = _not_int8(place.converter, path)
-        if mislabelled:
-            return _Outcome("quality", mislabelled, path, words)
-        if size_bytes(path) >= size_bytes(place.sources().made("fp32")):
-            return _Outcome("refused", "is not smaller than the fp32 file", path, words)
+    if precision == "int8" and (mislabelled := _not_int8(place.converter, path)):
+        return _Outcome("quality", mislabelled, path, words)
+    if precision in REDUCED and size_bytes(path) >= size_bytes(place.sources().made("fp32")):
+        return _Outcome("refused", "is not smaller than the fp32 file", path, words)
     parity = parity_of(place, path)
     if parity is None:
         return _Outcome("shipped", "", path, words)
     reason = missed_bar(parity, precision, levels=_in_levels(place))
     if reason is None:
         return _Outcome("shipped", "", path, words, parity)
-    if precision == "int8":
+    if precision in REDUCED:
         return _Outcome("refused", reason, path, words, parity)
     layer = _first_bad(place, precision, recipe)
     return _Outcome("parity", f"{reason}; the first bad layer is {layer}", path, words, parity)
@@ -342,7 +358,7 @@ def _shipped(place: Workplace, precision: Precision, outcome: _Outcome, name: st
         bytes=size_bytes(final),
         inputs=tuple(e for _, e in port_pairs(converter, place.program.inputs, output=False)),
         outputs=tuple(e for _, e in port_pairs(converter, place.program.outputs, output=True)),
-        minimum_os=form.minimum_os,
+        minimum_os=minimum_os(place.form, place.options),
         recipe=outcome.words,
         executed=outcome.parity is not None and outcome.parity.protocol == PROTOCOL,
         parity=outcome.parity.entry() if outcome.parity else None,

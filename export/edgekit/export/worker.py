@@ -22,6 +22,7 @@ from edgekit.core.errors import EdgekitError, OutputError
 from edgekit.core.manifest import Format
 from edgekit.core.seams import OpenSession, Precision
 from edgekit.core.store import write_json
+from edgekit.export.targets import DEFAULT, Options
 
 
 class Job(BaseModel):
@@ -37,6 +38,7 @@ class Job(BaseModel):
     open_session: str
     """``module:function``; the parts do not import each other, so the name travels instead."""
     name: str
+    options: Options = DEFAULT
 
     @property
     def answer(self) -> Path:
@@ -84,6 +86,7 @@ def work(job: Job, open_session: OpenSession) -> None:
             job.scratch,
             open_session=open_session,
             name=job.name,
+            options=job.options,
         )
     except OSError as error:
         if error.errno not in UNWRITABLE:

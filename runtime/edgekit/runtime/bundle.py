@@ -12,7 +12,7 @@ from edgekit.core.errors import BadInput, EdgekitError, unknown_name
 from edgekit.core.images import resized
 from edgekit.core.manifest import BundleManifest, ModelEntry, TargetName, read_bundle
 from edgekit.core.progress import Report, silent
-from edgekit.core.seams import PRECISIONS, Session
+from edgekit.core.seams import EVERY_PRECISION, Session
 from edgekit.core.store import MANIFEST
 from edgekit.core.tensors import Batch, Photo
 from edgekit.runtime.adapters import Switched
@@ -24,9 +24,14 @@ from edgekit.runtime.tiles import edit_tiled
 
 TARGETS: tuple[str, ...] = get_args(TargetName)
 PREFERENCE = (
+    ("tflite", "mixed"),
     ("tflite", "int8"),
+    ("openvino", "int8"),
+    ("onnx", "mixed"),
     ("onnx", "int8"),
+    ("pte", "int8"),
     ("tflite", "fp32"),
+    ("openvino", "fp32"),
     ("onnx", "fp32"),
     ("tflite", "fp16"),
     ("onnx", "fp16"),
@@ -38,7 +43,7 @@ PREFERENCE = (
     ("aimodel", "int8"),
 )
 """Which file `open_bundle` takes: the fastest on a CPU first. 16-bit weights save no time there,
-and Core AI's runtime outside Apple's systems is an interpreter."""
+and Core AI's runtime outside Apple's systems is an interpreter. What is not listed comes last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +145,8 @@ def chosen(manifest: BundleManifest, target: str | None, precision: str | None) 
     """Return the entry that `open_bundle` loads; errors as there."""
     if target is not None and target not in TARGETS:
         raise unknown_name("target", target, TARGETS)
-    if precision is not None and precision not in PRECISIONS:
-        raise unknown_name("precision", precision, PRECISIONS)
+    if precision is not None and precision not in EVERY_PRECISION:
+        raise unknown_name("precision", precision, EVERY_PRECISION)
     fitting = [
         entry
         for entry in manifest.models
@@ -149,13 +154,18 @@ def chosen(manifest: BundleManifest, target: str | None, precision: str | None) 
     ]
     if not fitting:
         raise _nothing_fits(manifest, target, precision)
-    fitting.sort(key=lambda entry: PREFERENCE.index((entry.format, entry.precision)))
+    fitting.sort(key=_rank)
     obstacles = [obstacle(Path(entry.path)) for entry in fitting]
     for entry, problem in zip(fitting, obstacles, strict=True):
         if problem is None:
             return entry
     assert obstacles[0] is not None
     raise obstacles[0]
+
+
+def _rank(entry: ModelEntry) -> int:
+    kind = (entry.format, entry.precision)
+    return PREFERENCE.index(kind) if kind in PREFERENCE else len(PREFERENCE)
 
 
 def _nothing_fits(

@@ -7,19 +7,41 @@ because each brings a converter of hundreds of megabytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
 
-from edgekit.core.errors import DependencyMissing, unknown_name
+from edgekit.core.errors import DependencyMissing, EdgekitError, unknown_name
 from edgekit.core.manifest import Format, PortEntry, TargetName
-from edgekit.core.seams import PRECISIONS, Port, Precision
+from edgekit.core.seams import EVERY_PRECISION, PRECISIONS, Port, Precision
 from edgekit.core.versions import EXTRAS, installed
 
 if TYPE_CHECKING:  # the names of targets can be asked for without loading torch
     from edgekit.export.program import Feed, Program
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a user may ask of a format beyond its precision; checked by the command line."""
+
+    ios: int = 16
+    """Oldest iOS that a Core ML package must run on: 16, 17, 18 or 26."""
+    sizes: tuple[int, ...] = ()
+    """Sides in pixels that the pictures may have; empty means the student's own size."""
+    compute_capabilities: tuple[str, ...] = ("8.0", "8.6", "8.9", "12.0")
+    """NVIDIA compute capabilities that a TensorRT-RTX engine is built for."""
+    delegate: Literal["xnnpack", "coreml"] = "xnnpack"
+    """What an ExecuTorch program hands its layers to."""
+
+
+DEFAULT = Options()
+"""What an export makes when it is asked for nothing in particular."""
+
+
+class Refused(Exception):
+    """A converter's answer that it does not make such a file, in one sentence for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +60,8 @@ class FileFormat:
     """Held-out samples that parity is measured on; fewer where execution is slow."""
     evaluator: str | None = None
     """Module whose `open_package` executes the format where its own runtime cannot."""
+    options: tuple[str, ...] = ("sizes",)
+    """Names of the `Options` that decide what a file of this format holds."""
 
 
 FORMATS: dict[Format, FileFormat] = {
@@ -56,8 +80,8 @@ FORMATS: dict[Format, FileFormat] = {
         "ios",
         "edgekit.export.targets.coreml",
         ("coremltools",),
-        "iOS 16",
         evaluator="edgekit.export.mil.session",
+        options=("ios", "sizes"),
     ),
     "aimodel": FileFormat(
         "aimodel",
@@ -72,6 +96,10 @@ TARGETS: dict[TargetName, tuple[Format, ...]] = {
     target: tuple(form.name for form in FORMATS.values() if form.target == target)
     for target in ("onnx", "android", "ios")
 }
+WEB: tuple[TargetName, ...] = ("onnx", "android")
+"""What a browser runs: ONNX Runtime Web and LiteRT.js take the files of these targets."""
+ALIASES = ("web", "all")
+"""Names that stand for several targets; `all` for every one that is installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +110,8 @@ class Sources:
     """Path of this format's own file in another precision."""
     calibration: Callable[[], Sequence[Feed]]
     """Feeds for measuring activation ranges."""
+    options: Options = DEFAULT
+    """What the user asked of the format."""
 
 
 class Converter(Protocol):
@@ -98,7 +128,11 @@ class Converter(Protocol):
     def convert(
         self, program: Program, path: Path, *, precision: Precision, recipe: str, sources: Sources
     ) -> str:
-        """Write `program` to `path` and return the recipe in words that can be repeated."""
+        """Write `program` to `path` and return the recipe in words that can be repeated.
+
+        A recipe is a name of `recipes`, or for the precision ``mixed`` a JSON text that says what
+        becomes of each layer. Raises Refused for what the format cannot express.
+        """
         ...
 
     def operators(self, path: Path) -> dict[str, int]:
@@ -127,38 +161,77 @@ def wanted_rows(targets: Sequence[str], precisions: Sequence[str] = PRECISIONS) 
 
 
 def checked_targets(targets: Sequence[str]) -> tuple[TargetName, ...]:
-    """Return `targets` without repetition, in the order of the table.
+    """Return `targets` without aliases and repetition, in the order of the table.
 
     Raises EdgekitError for an unknown one (with the nearest name) or for none at all, and
-    DependencyMissing, which names the extra, for one whose packages are not installed.
+    DependencyMissing, which names the extra, for one whose packages are not installed. `all`
+    leaves out what is not installed; `missing_targets` says what that is.
     """
     for name in targets:
-        if name not in TARGETS:
-            raise unknown_name("target", name, TARGETS)
+        if name not in TARGETS and name not in ALIASES:
+            raise unknown_name("target", name, (*TARGETS, *ALIASES))
     if not targets:
-        raise unknown_name("target", "", TARGETS)
-    chosen = tuple(target for target in TARGETS if target in targets)
+        raise unknown_name("target", "", (*TARGETS, *ALIASES))
+    named = {*targets, *(WEB if "web" in targets else ())}
+    chosen = [target for target in TARGETS if target in named]
     for target in chosen:
-        _check_packages(target)
-    return chosen
+        if problem := missing_package(target):
+            raise problem
+    if "all" not in targets:
+        return tuple(chosen)
+    missing = missing_targets()
+    if len(missing) == len(TARGETS):
+        raise missing["onnx"]
+    return tuple(target for target in TARGETS if target not in missing)
 
 
-def _check_packages(target: TargetName) -> None:
+def missing_targets() -> dict[TargetName, DependencyMissing]:
+    """Return target -> the error that names the extra to install, of those not installed."""
+    found = {target: missing_package(target) for target in TARGETS}
+    return {target: error for target, error in found.items() if error is not None}
+
+
+def missing_package(target: TargetName) -> DependencyMissing | None:
+    """Return the error that names what `target` lacks, None if it can be written."""
     names = EXTRAS[target]
     for form in TARGETS[target]:
         for package in ("torch", *FORMATS[form].packages):
             if find_spec(package) is None:
-                raise DependencyMissing(names.get(package, package), extra=target)
+                return DependencyMissing(names.get(package, package), extra=target)
+    return None
 
 
 def checked_precisions(precisions: Sequence[str]) -> tuple[Precision, ...]:
     """Return `precisions` without repetition, widest first; EdgekitError for an unknown one."""
     for name in precisions:
+        if name == "mixed":
+            raise EdgekitError(
+                "a mixed file is made layer by layer from measurements, not by an export",
+                hint="run `edgekit optimize` on the student",
+            )
         if name not in PRECISIONS:
             raise unknown_name("precision", name, PRECISIONS)
     if not precisions:
         raise unknown_name("precision", "", PRECISIONS)
-    return tuple(precision for precision in PRECISIONS if precision in precisions)
+    return tuple(precision for precision in EVERY_PRECISION if precision in precisions)
+
+
+def options_of(form: Format, options: Options) -> dict[str, object]:
+    """Return what of `options` decides the files of `form`; goes into the hash of its rows.
+
+    What is left at its default is left out, so that a new option makes no old file stale.
+    """
+    default = asdict(DEFAULT)
+    return {
+        name: value
+        for name, value in asdict(options).items()
+        if name in FORMATS[form].options and value != default[name]
+    }
+
+
+def minimum_os(form: Format, options: Options) -> str | None:
+    """Return the oldest system that runs files of `form`, None where that is no question."""
+    return f"iOS {options.ios}" if form == "mlpackage" else FORMATS[form].minimum_os
 
 
 def tool_versions(name: Format) -> dict[str, str]:
