@@ -2,10 +2,12 @@
 
 Only the protobuf classes of coremltools are used; nothing of Apple's framework is needed. Weights
 lie in blob files: a header of 64 bytes (sentinel, type, size, place of the data) before each.
+Numbers of less than a byte are packed, the lowest bit first.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ import numpy as np
 from coremltools.proto import MIL_pb2, Model_pb2
 
 from edgekit.core.tensors import Batch
+from edgekit.export.mil.compressed import unpacked
 
 SENTINEL = 0xDEADBEEF
 _MODELS = "Data/com.apple.CoreML"
@@ -30,7 +33,12 @@ _DTYPES = {
     "UINT16": "uint16",
     "INT32": "int32",
     "INT64": "int64",
+    "FLOAT64": "float64",
+    "UINT32": "uint32",
+    "UINT64": "uint64",
 }
+_SMALL = {"INT4": 4, "UINT4": 4, "UINT1": 1, "UINT2": 2, "UINT3": 3, "UINT6": 6}
+"""Types of less than a byte -> bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +53,20 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Constant:
+    """A value that stands in the program itself where another operation's result could."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
-    """One step of a program: constants by parameter, names of computed values by parameter."""
+    """One step of a program: constants by parameter, what it takes by parameter."""
 
     kind: str
     constants: Mapping[str, Any]
-    takes: Mapping[str, tuple[str, ...]]
+    takes: Mapping[str, tuple[str | Constant, ...]]
+    """Parameter -> names of computed values, or values."""
     gives: tuple[Result, ...]
 
 
@@ -62,46 +78,69 @@ class Feature:
     picture: bool
     shape: tuple[int, ...]
     """NCHW for a picture."""
+    shapes: tuple[tuple[int, ...], ...] = ()
+    """All shapes of an input that takes several; empty if there is only one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A package: what goes in, what is done in order, what comes out."""
+    """One function of a package: what goes in, what is done in order, what comes out."""
 
     inputs: tuple[Feature, ...]
     outputs: tuple[Feature, ...]
-    half_inputs: frozenset[str]
-    """Inputs that the program takes as float16."""
+    input_types: Mapping[str, str]
+    """Input -> the MIL type that the program takes, such as FLOAT16."""
     operations: tuple[Operation, ...]
 
 
-def read_package(path: Path) -> Package:
-    """Read the package in the folder `path`; ValueError if it is not an ML Program."""
+def read_package(path: Path, function: str | None = None) -> Package:
+    """Read the package in the folder `path`, its default function unless `function` names another.
+
+    Raises ValueError if it is not an ML Program or has no such function.
+    """
     files = sorted((path / _MODELS).glob("*.mlmodel"))
     if not files:
         raise ValueError(f"{path} holds no model")
     spec = Model_pb2.Model()
     spec.ParseFromString(files[0].read_bytes())
     functions = spec.mlProgram.functions
-    if "main" not in functions:
-        raise ValueError(f"{path} is not an ML Program with a function `main`")
-    main = functions["main"]
-    block = main.block_specializations[main.opset]
+    name = function or spec.description.defaultFunctionName or "main"
+    if name not in functions:
+        known = ", ".join(sorted(functions)) or "none"
+        raise ValueError(f"{path} is not an ML Program with a function {name!r}; it has: {known}")
+    chosen = functions[name]
+    block = chosen.block_specializations[chosen.opset]
     blobs = _Blobs(path / _MODELS)
-    half = {i.name for i in main.inputs if _name(i.type.tensorType.dataType) == "FLOAT16"}
+    described = next((d for d in spec.description.functions if d.name == name), spec.description)
     return Package(
-        tuple(_feature(entry) for entry in spec.description.input),
-        tuple(_feature(entry) for entry in spec.description.output),
-        frozenset(half),
+        tuple(_feature(entry) for entry in described.input),
+        tuple(_feature(entry) for entry in described.output),
+        {i.name: _name(i.type.tensorType.dataType) for i in chosen.inputs},
         tuple(_operation(operation, blobs) for operation in block.operations),
     )
+
+
+def functions_of(path: Path) -> tuple[str, ...]:
+    """Return the names of a package's functions; several share one file of weights."""
+    files = sorted((path / _MODELS).glob("*.mlmodel"))
+    if not files:
+        raise ValueError(f"{path} holds no model")
+    spec = Model_pb2.Model()
+    spec.ParseFromString(files[0].read_bytes())
+    return tuple(sorted(spec.mlProgram.functions))
 
 
 def _feature(entry: Any) -> Feature:
     if entry.type.WhichOneof("Type") == "imageType":
         image = entry.type.imageType
-        return Feature(entry.name, True, (1, 3, int(image.height), int(image.width)))
-    return Feature(entry.name, False, tuple(int(n) for n in entry.type.multiArrayType.shape))
+        channels = 1 if image.colorSpace == image.GRAYSCALE else 3
+        sizes = tuple(
+            (1, channels, int(size.height), int(size.width)) for size in image.enumeratedSizes.sizes
+        )
+        return Feature(entry.name, True, (1, channels, int(image.height), int(image.width)), sizes)
+    array = entry.type.multiArrayType
+    shapes = tuple(tuple(int(n) for n in shape.shape) for shape in array.enumeratedShapes.shapes)
+    return Feature(entry.name, False, tuple(int(n) for n in array.shape), shapes)
 
 
 class _Blobs:
@@ -118,7 +157,18 @@ class _Blobs:
         sentinel, _, size, start = struct.unpack_from("<IIQQ", content, offset)
         if sentinel != SENTINEL:
             raise ValueError(f"{name} has no blob at {offset}")
-        return np.frombuffer(content[start : start + size], dtype).reshape(shape)
+        count = math.prod(shape)
+        return _decoded(content[start : start + size], dtype, count).reshape(shape)
+
+
+def _decoded(content: bytes, dtype: str, count: int | None = None) -> Batch:
+    """Return the numbers of the MIL type `dtype` in `content`."""
+    if dtype in _SMALL:
+        bits = _SMALL[dtype]
+        wanted = len(content) * 8 // bits if count is None else count
+        small: Batch = unpacked(content, bits, wanted, signed=dtype == "INT4")
+        return small
+    return np.frombuffer(content, _DTYPES[dtype])
 
 
 def _operation(operation: Any, blobs: _Blobs) -> Operation:
@@ -127,11 +177,12 @@ def _operation(operation: Any, blobs: _Blobs) -> Operation:
     }
     takes = {}
     for parameter, argument in operation.inputs.items():
-        bindings = list(argument.arguments)
-        if all(binding.WhichOneof("binding") == "name" for binding in bindings):
-            takes[parameter] = tuple(binding.name for binding in bindings)
-        else:
-            constants[parameter] = _value(bindings[0].value, blobs)
+        takes[parameter] = tuple(
+            str(binding.name)
+            if binding.WhichOneof("binding") == "name"
+            else Constant(_value(binding.value, blobs))
+            for binding in argument.arguments
+        )
     gives = tuple(
         Result(given.name, _name(given.type.tensorType.dataType), _shape(given.type.tensorType))
         for given in operation.outputs
@@ -155,7 +206,7 @@ def _value(value: Any, blobs: _Blobs) -> Any:
     shape = _shape(kind) or ()
     if value.WhichOneof("value") == "blobFileValue":
         place = value.blobFileValue
-        return blobs.array(place.fileName, place.offset, _DTYPES[name], shape)
+        return blobs.array(place.fileName, place.offset, name, shape)
     given = value.immediateValue
     if given.WhichOneof("value") == "list":
         return [_value(item, blobs) for item in given.list.values]
@@ -164,6 +215,7 @@ def _value(value: Any, blobs: _Blobs) -> Any:
     if field == "strings":
         return str(tensor.strings.values[0])
     if field == "bytes":
-        return np.frombuffer(tensor.bytes.values, _DTYPES[name]).reshape(shape)
+        return _decoded(tensor.bytes.values, name, math.prod(shape)).reshape(shape)
     values = [] if field is None else list(getattr(tensor, field).values)
-    return np.array(values, _DTYPES[name]).reshape(shape)
+    dtype = "int8" if name in _SMALL else _DTYPES[name]
+    return np.array(values, dtype).reshape(shape)
