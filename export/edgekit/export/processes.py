@@ -82,7 +82,7 @@ def _run_isolated(jobs: Sequence[Job], report: Report, total: int) -> None:
     report("export", total, total)
 
 
-_SLOWEST_FIRST = ("aimodel", "tflite", "mlpackage", "onnx")
+_SLOWEST_FIRST = ("pte", "aimodel", "tflite", "mlpackage", "onnx", "openvino", "engine", "trt")
 
 
 def _started(job: Job) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
