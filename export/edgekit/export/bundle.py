@@ -17,6 +17,7 @@ from edgekit.core.manifest import (
     BundleManifest,
     ConceptEntry,
     FileEntry,
+    Format,
     GoldenEntry,
     Refusal,
     StudentEntry,
@@ -52,6 +53,7 @@ from edgekit.export.targets import (
     FORMATS,
     Options,
     Row,
+    checked_options,
     options_of,
     tool_versions,
     wanted_rows,
@@ -89,6 +91,7 @@ def export_student(
     without any file or its converter died.
     """
     wanted = wanted_rows(targets, precisions)
+    checked_options(options)
     source = read_student(student)
     heldout_feeds(source, limit=1)  # both files are checked before any work
     calibration_feeds(source, limit=1)
@@ -212,6 +215,17 @@ def _make(
         run_jobs(jobs, open_session, report=report, isolated=isolated)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def mixed_key(student: Student, form: Format) -> str:
+    """Return the key under which the record of a file of mixed precision stays valid."""
+    return row_key(_recipe(student), (form, "mixed"), DEFAULT)
+
+
+def list_mixed(student: Student, form: Format, out: Path) -> BundleManifest:
+    """Write the manifest of a finished bundle anew, now with the file of mixed precision."""
+    with locked(out):
+        return _assembled(student, _recipe(student), DEFAULT, [(form, "mixed")], out)
 
 
 def file_name(name: str) -> str:

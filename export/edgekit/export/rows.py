@@ -19,7 +19,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from edgekit.core.errors import EdgekitError, TargetUnsupported
+from edgekit.core.engines import FINGERPRINT, read_fingerprint
+from edgekit.core.errors import DependencyMissing, EdgekitError, TargetUnsupported
 from edgekit.core.manifest import Format, ModelEntry, PortEntry
 from edgekit.core.seams import OpenSession, Port, Precision, Session
 from edgekit.core.store import file_sha256, prepared_folder, size_bytes, write_json
@@ -194,7 +195,7 @@ def _row(place: Workplace, precision: Precision, key: str, name: str) -> Record:
             break
     record.attempts = tuple(attempts)
     if outcome.status == "shipped":
-        record.model = _shipped(place, precision, outcome, name)
+        record.model = shipped(place, precision, outcome, name)
     elif outcome.status in ("parity", "quality"):
         _keep_failed(place, precision, outcome, name)
     return record
@@ -206,7 +207,9 @@ def _overflow(place: Workplace) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
+class Outcome:
+    """What came of converting with one recipe."""
+
     status: Status
     reason: str
     path: Path
@@ -214,7 +217,7 @@ class _Outcome:
     parity: Parity | None = None
 
 
-def _attempt(place: Workplace, precision: Precision, recipe: str) -> _Outcome:
+def _attempt(place: Workplace, precision: Precision, recipe: str) -> Outcome:
     """Convert with one recipe and judge the file."""
     path = place.scratch / f"{precision}.{place.form}"
     _remove(path)
@@ -223,7 +226,7 @@ def _attempt(place: Workplace, precision: Precision, recipe: str) -> _Outcome:
             place.program, path, precision=precision, recipe=recipe, sources=place.sources()
         )
     except Refused as answer:
-        return _Outcome("refused", str(answer), path)
+        return Outcome("refused", str(answer), path)
     except Exception as error:  # converters raise anything; the log has the traceback
         if isinstance(error, EdgekitError):
             raise
@@ -231,21 +234,21 @@ def _attempt(place: Workplace, precision: Precision, recipe: str) -> _Outcome:
             raise
         _log.exception("%s %s cannot be converted", place.form, precision)
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return _Outcome("failed", f"cannot be converted: {first[:300]}", path)
+        return Outcome("failed", f"cannot be converted: {first[:300]}", path)
     if precision == "int8" and (mislabelled := _not_int8(place.converter, path)):
-        return _Outcome("quality", mislabelled, path, words)
+        return Outcome("quality", mislabelled, path, words)
     if precision in REDUCED and size_bytes(path) >= size_bytes(place.sources().made("fp32")):
-        return _Outcome("refused", "is not smaller than the fp32 file", path, words)
+        return Outcome("refused", "is not smaller than the fp32 file", path, words)
     parity = parity_of(place, path)
     if parity is None:
-        return _Outcome("shipped", "", path, words)
-    reason = missed_bar(parity, precision, levels=_in_levels(place))
+        return Outcome("shipped", "", path, words)
+    reason = missed_bar(parity, precision, levels=in_levels(place))
     if reason is None:
-        return _Outcome("shipped", "", path, words, parity)
+        return Outcome("shipped", "", path, words, parity)
     if precision in REDUCED:
-        return _Outcome("refused", reason, path, words, parity)
+        return Outcome("refused", reason, path, words, parity)
     layer = _first_bad(place, precision, recipe)
-    return _Outcome("parity", f"{reason}; the first bad layer is {layer}", path, words, parity)
+    return Outcome("parity", f"{reason}; the first bad layer is {layer}", path, words, parity)
 
 
 def _not_int8(converter: Converter, path: Path) -> str | None:
@@ -266,12 +269,13 @@ def port_pairs(
     return [(port, converter.file_port(port, output=output)) for port in ports]
 
 
-def _in_levels(place: Workplace) -> bool:
+def in_levels(place: Workplace) -> bool:
+    """Tell whether the format's files give bytes, where one gray level is the least difference."""
     given = port_pairs(place.converter, place.program.outputs, output=True)
     return any(entry.dtype == "image" for _, entry in given)
 
 
-def _opened(place: Workplace, path: Path) -> tuple[Session, str] | None:
+def opened(place: Workplace, path: Path) -> tuple[Session, str] | None:
     """Open a file and name the protocol of what runs it; None where nothing here can."""
     evaluator = FORMATS[place.form].evaluator
     try:
@@ -280,6 +284,9 @@ def _opened(place: Workplace, path: Path) -> tuple[Session, str] | None:
         if evaluator is None:
             _log.info("%s is not executed here: %s", path.name, error)
             return None
+    except DependencyMissing:
+        if evaluator is None:
+            raise
     module = import_module(evaluator)
     try:
         return module.open_package(path), f"{PROTOCOL}/{module.PROTOCOL}"
@@ -290,10 +297,10 @@ def _opened(place: Workplace, path: Path) -> tuple[Session, str] | None:
 
 def parity_of(place: Workplace, path: Path) -> Parity | None:
     """Execute a file on the held-out feeds; None where its format cannot run on this machine."""
-    opened = _opened(place, path)
-    if opened is None:
+    found = opened(place, path)
+    if found is None:
         return None
-    session, protocol = opened
+    session, protocol = found
     return measured(
         session,
         place.feeds,
@@ -328,10 +335,10 @@ def _executed(
     work.converter.convert(
         work.program, path, precision=precision, recipe=recipe, sources=work.sources()
     )
-    opened = _opened(work, path)
-    if opened is None:
+    found = opened(work, path)
+    if found is None:
         raise NotImplementedError(f"{path.name} cannot be executed here")
-    result = opened[0].run(
+    result = found[0].run(
         {
             entry.name: to_layout(feed[port.name], port, entry.port())
             for port, entry in port_pairs(work.converter, work.program.inputs, output=False)
@@ -343,7 +350,8 @@ def _executed(
     }
 
 
-def _shipped(place: Workplace, precision: Precision, outcome: _Outcome, name: str) -> ModelEntry:
+def shipped(place: Workplace, precision: Precision, outcome: Outcome, name: str) -> ModelEntry:
+    """Copy a file that cleared its bar to its place and return its entry of the manifest."""
     form = FORMATS[place.form]
     relative = f"{form.target}/{name}.{precision}.{form.name}"
     final = place.out / relative
@@ -364,10 +372,16 @@ def _shipped(place: Workplace, precision: Precision, outcome: _Outcome, name: st
         parity=outcome.parity.entry() if outcome.parity else None,
         placement=converter.operators(final),
         tools=tool_versions(form.name),
+        fingerprint=fingerprint_of(final),
     )
 
 
-def _keep_failed(place: Workplace, precision: Precision, outcome: _Outcome, name: str) -> None:
+def fingerprint_of(path: Path) -> dict[str, str]:
+    """Return what a compiled engine was built by and for; nothing for any other file."""
+    return read_fingerprint(path).facts() if (path / FINGERPRINT).is_file() else {}
+
+
+def _keep_failed(place: Workplace, precision: Precision, outcome: Outcome, name: str) -> None:
     target = FORMATS[place.form].target
     _copied(outcome.path, place.out / FAILED / target / f"{name}.{precision}.{place.form}")
 
