@@ -27,6 +27,7 @@ COMMANDS = {
     "pairs": ("edgekit.cli.pairs", "Make and inspect (photo, edit) pairs with a teacher."),
     "distill": ("edgekit.cli.distill", "Train a small student for one concept."),
     "export": ("edgekit.cli.export", "Turn a student into verified files for phones."),
+    "optimize": ("edgekit.cli.optimize", "Find the best precision of each layer by measuring."),
     "adapters": ("edgekit.cli.adapters", "Add concepts to an exported base, list and remove them."),
     "verify": ("edgekit.cli.verify", "Check every file of a bundle against its golden vectors."),
     "run": ("edgekit.cli.run", "Edit a photo of any size with a bundle."),

@@ -33,6 +33,10 @@ class Choice:
 
     operators: tuple[str, ...]
     float_depth: int = 0
+    percentile: bool = False
+    """Whether the rarest values of an activation are cut off, instead of none."""
+    signed: bool = False
+    """Whether activations are int8 around zero, instead of uint8."""
 
     def words(self) -> str:
         """Say it in words that can be repeated."""
@@ -40,7 +44,9 @@ class Choice:
         if self.float_depth:
             layers = "layer" if self.float_depth == 1 else f"{self.float_depth} layers"
             text += f"; the {layers} next to each input and output stay float"
-        return f"{text}; uint8 activations (MinMax), int8 weights per channel"
+        kind = "int8" if self.signed else "uint8"
+        how = "99.99th percentile" if self.percentile else "MinMax"
+        return f"{text}; {kind} activations ({how}), int8 weights per channel"
 
 
 _CONVOLUTIONS = ("Conv", "Relu", "Resize")
@@ -50,6 +56,8 @@ INT8_RECIPES: dict[str, Choice] = {
     "ends-3": Choice(_CONVOLUTIONS, 3),
     "convolutions": Choice(_CONVOLUTIONS),
     "all": Choice((*_CONVOLUTIONS, "MatMul", "Gemm")),
+    "percentile": Choice(_CONVOLUTIONS, percentile=True),
+    "s8s8": Choice(_CONVOLUTIONS, signed=True),
 }
 SHIPPED = ("ends-1", "ends-2", "ends-3")
 """Float islands grow to the right, the first that clears the bar ships. The others are kept to be
@@ -79,9 +87,12 @@ def static_int8(source: Path, path: Path, *, recipe: str, feeds: Sequence[Feed])
             _Reader(feeds),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
-            activation_type=QuantType.QUInt8,
+            activation_type=QuantType.QInt8 if choice.signed else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
+            calibrate_method=CalibrationMethod.Percentile
+            if choice.percentile
+            else CalibrationMethod.MinMax,
+            extra_options={"ActivationSymmetric": True} if choice.signed else {},
             op_types_to_quantize=list(choice.operators),
             nodes_to_exclude=_float_layers(onnx.load(prepared), choice),
         )

@@ -47,7 +47,7 @@ def convert(
     if precision == "fp32":
         return _float32(program, path)
     if precision == "fp16":
-        return _float16(sources.made("fp32"), path)
+        return half_file(sources.made("fp32"), path)
     return static_int8(sources.made("fp32"), path, recipe=recipe, feeds=sources.calibration())
 
 
@@ -68,7 +68,8 @@ def _float32(program: Program, path: Path) -> str:
     return f"torch.onnx.export (dynamo), opset {model.opset_import[0].version}, weights inside"
 
 
-def _float16(source: Path, path: Path) -> str:
+def half_file(source: Path, path: Path) -> str:
+    """Write the fp32 file `source` in float16 to `path`, with float32 ports."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     model = convert_float_to_float16(onnx.load(source), keep_io_types=True)

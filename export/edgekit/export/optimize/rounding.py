@@ -1,0 +1,265 @@
+"""Weights moved onto a grid where that does the least harm to the layer's output.
+
+Rounding each weight to its nearest step ignores what the layer sees. Here the weights are taken one
+column after another; what rounding one breaks, the columns that are still free repair, weighted by
+how the layer's inputs vary together on the calibration pictures. A grid is either 2^b - 1 even
+steps for each output (linear) or 2^b free values for the whole layer (a palette).
+
+The converters need not know: a weight that lies on their grid already survives their own rounding
+unchanged, so one pass serves every format.
+
+Source: Frantar et al. 2022, "GPTQ" (arXiv:2210.17323), algorithm 1 without blocks; the palettes by
+k-means weighted by the inputs' power and refitted by least squares between passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from edgekit.export.optimize.layers import (
+    Layer,
+    columns,
+    from_rows,
+    layers_of,
+    rows,
+    watch_inputs,
+    weight_of,
+)
+from edgekit.export.program import Feed, Program
+
+PLACES = 768
+"""Places of each calibration picture that a layer's inputs are taken from."""
+DAMPING = 0.01
+"""Share of the mean diagonal that is added to it, as in the paper."""
+PALETTE_PASSES = 3
+MOST_REFITTED = 64
+"""Palettes with more values are so fine that refitting them gains nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where weights may lie: ``linear`` steps an output, or a ``palette`` a layer."""
+
+    kind: str
+    bits: int
+
+    @property
+    def name(self) -> str:
+        """A short name, such as linear8 or palette4."""
+        return f"{self.kind}{self.bits}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rounded:
+    """A weight on its grid."""
+
+    weight: Tensor
+    scale: Tensor | None = None
+    """Of a linear grid: one step an output, along the layer's `out_axis`."""
+    palette: Tensor | None = None
+
+
+@dataclass
+class Rounding:
+    """Rounds the layers of one program by its calibration feeds; each result is kept."""
+
+    program: Program
+    feeds: Sequence[Feed]
+    nearest: bool = False
+    """Round each weight to its nearest step instead: the baseline."""
+    _moments: dict[str, Tensor] = field(default_factory=dict)
+    _kept: dict[tuple[str, str], Rounded] = field(default_factory=dict)
+
+    def rounded(self, layer: Layer, grid: Grid) -> Rounded:
+        """Return the weight of `layer` on `grid`."""
+        key = (layer.name, grid.name)
+        if key not in self._kept:
+            if not self.nearest and not self._moments:
+                self._moments = second_moments(self.program, self.feeds)
+            moment = None if self.nearest else self._moments[layer.name]
+            self._kept[key] = rounded(weight_of(self.program, layer), layer, grid, moment)
+        return self._kept[key]
+
+
+def second_moments(program: Program, feeds: Sequence[Feed]) -> dict[str, Tensor]:
+    """Return layer name -> mean of x x^T over places and pictures, as GKK in double precision."""
+    found: dict[str, Tensor] = {}
+    places: dict[str, int] = {}
+    generator = torch.Generator().manual_seed(0)
+
+    def watcher(layer: Layer):  # type: ignore[no-untyped-def]
+        def add(value: Tensor) -> None:
+            x_GKL = columns(value, layer, most=PLACES, generator=generator)
+            product = (x_GKL @ x_GKL.transpose(1, 2)).double()
+            found[layer.name] = found.get(layer.name, 0) + product
+            places[layer.name] = places.get(layer.name, 0) + x_GKL.shape[-1]
+
+        return add
+
+    watch_inputs(program, feeds, {layer.node: watcher(layer) for layer in layers_of(program)})
+    return {name: total / places[name] for name, total in found.items()}
+
+
+def rounded(weight: Tensor, layer: Layer, grid: Grid, moment_GKK: Tensor | None) -> Rounded:
+    """Return `weight` on `grid`; without a second moment each weight goes to its nearest value."""
+    w_GOK = rows(weight, layer).double()
+    if moment_GKK is None:
+        moment_GKK = torch.eye(w_GOK.shape[2], dtype=torch.float64).expand(w_GOK.shape[0], -1, -1)
+        if grid.kind == "palette":
+            return _nearest_palette(w_GOK, layer, grid.bits)
+    if grid.kind == "linear":
+        parts, scales = zip(
+            *(_linear(w, h, grid.bits) for w, h in zip(w_GOK, moment_GKK, strict=True)),
+            strict=True,
+        )
+        made = from_rows(torch.stack(parts).float(), layer)
+        return Rounded(made, scale=torch.cat(scales).float())
+    made_GOK, palette = _palette(w_GOK, moment_GKK, grid.bits)
+    return Rounded(from_rows(made_GOK.float(), layer), palette=palette.float())
+
+
+def _nearest_palette(w_GOK: Tensor, layer: Layer, bits: int) -> Rounded:
+    values = _weighted_means(w_GOK.flatten(), torch.ones_like(w_GOK.flatten()), 2**bits)
+    values = values.half().double()
+    made = _nearest(w_GOK, values)
+    return Rounded(from_rows(made.float(), layer), palette=values.float())
+
+
+def _linear(w_OK: Tensor, h_KK: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Round one group to even steps; the largest code of each row is used, so scales are found."""
+    top = 2 ** (bits - 1) - 1
+    largest = w_OK.abs().amax(1).clamp_min(1e-12)
+    shares = torch.ones_like(largest)
+    if bits < 8:  # few steps: leaving out the tail makes the others finer
+        shares = _best_shares(w_OK, h_KK.diagonal(), largest, top)
+    scale_O = (largest * shares / top).float().double()  # files store float32
+    codes_OK = _codes(w_OK, h_KK, scale_O, top)
+    # A converter takes the largest weight for the top of its grid, so one must stand there.
+    for _ in range(4):
+        short = codes_OK.abs().amax(1) < top
+        if not bool(short.any()):
+            break
+        reached = codes_OK[short].abs().amax(1).clamp_min(1)
+        scale_O[short] = (scale_O[short] * reached / top).float().double()
+        codes_OK[short] = _codes(w_OK[short], h_KK, scale_O[short], top)
+    short = codes_OK.abs().amax(1) < top
+    if bool(short.any()):
+        place = (codes_OK[short].abs() * 1000 + w_OK[short].abs() / largest[short, None]).argmax(1)
+        picked = torch.nonzero(short)[:, 0]
+        codes_OK[picked, place] = top * torch.sign(w_OK[picked, place])
+    return codes_OK * scale_O[:, None], scale_O
+
+
+def _best_shares(w_OK: Tensor, power_K: Tensor, largest_O: Tensor, top: int) -> Tensor:
+    best = torch.ones_like(largest_O)
+    least = torch.full_like(largest_O, torch.inf)
+    for share in torch.linspace(0.4, 1.0, 25).tolist():
+        scale = (largest_O * share / top)[:, None]
+        error = w_OK - (w_OK / scale).round().clamp(-top, top) * scale
+        cost = (error**2 * power_K).sum(1)
+        better = cost < least
+        best[better], least[better] = share, cost[better]
+    return best
+
+
+def _factor(h_KK: Tensor) -> Tensor:
+    """Return the upper Cholesky factor of the damped inverse."""
+    damped = h_KK.clone()
+    diagonal = damped.diagonal()
+    diagonal += DAMPING * diagonal.mean() + 1e-12
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
+    return torch.linalg.cholesky(inverse, upper=True)
+
+
+def _swept(w_OK: Tensor, h_KK: Tensor, nearest) -> Tensor:  # type: ignore[no-untyped-def]
+    """Take the columns one by one, the most powerful first, and repair in those that are left."""
+    order = h_KK.diagonal().argsort(descending=True, stable=True)
+    left = w_OK[:, order].clone()
+    u_KK = _factor(h_KK[order][:, order])
+    made = torch.empty_like(left)
+    for k in range(left.shape[1]):
+        made[:, k] = nearest(left[:, k])
+        error = (left[:, k] - made[:, k]) / u_KK[k, k]
+        left[:, k + 1 :] -= error[:, None] * u_KK[k, k + 1 :]
+    back = torch.empty_like(made)
+    back[:, order] = made
+    return back
+
+
+def _codes(w_OK: Tensor, h_KK: Tensor, scale_O: Tensor, top: int) -> Tensor:
+    swept = _swept(w_OK, h_KK, lambda w: (w / scale_O).round().clamp(-top, top) * scale_O)
+    return (swept / scale_O[:, None]).round()
+
+
+def _palette(w_GOK: Tensor, h_GKK: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Choose the values by weighted k-means, then sweep and refit in turns."""
+    power = torch.stack([h.diagonal() for h in h_GKK])[:, None].expand_as(w_GOK)
+    values = _weighted_means(w_GOK.flatten(), power.flatten(), 2**bits)
+    best: tuple[float, Tensor, Tensor] | None = None
+    for _ in range(PALETTE_PASSES if len(values) <= MOST_REFITTED else 1):
+        values = values.half().double()  # what a file stores
+        made = torch.stack(
+            [
+                _swept(w, h, lambda c, v=values: _nearest(c, v))
+                for w, h in zip(w_GOK, h_GKK, strict=True)
+            ]
+        )
+        cost = sum(
+            float((((w - m) @ h) * (w - m)).sum())
+            for w, m, h in zip(w_GOK, made, h_GKK, strict=True)
+        )
+        if best is None or cost < best[0]:
+            best = (cost, made, values)
+        if len(values) > MOST_REFITTED:
+            break
+        values = _refitted(w_GOK, made, h_GKK, values)
+    assert best is not None
+    return best[1], best[2]
+
+
+def _nearest(column: Tensor, values: Tensor) -> Tensor:
+    bounds = (values[1:] + values[:-1]) / 2
+    return values[torch.bucketize(column.contiguous(), bounds)]
+
+
+def _weighted_means(points: Tensor, weights: Tensor, count: int) -> Tensor:
+    """Return `count` ascending values: Lloyd's algorithm in one dimension."""
+    order = points.argsort()
+    points, weights = points[order], weights[order].clamp_min(1e-30)
+    # Starting places: equal shares of weight^(1/3) density, which large steps in the tails need.
+    quantiles = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    spread = points[(quantiles * (len(points) - 1)).long()]
+    even = points[0] + (points[-1] - points[0]) * quantiles
+    values = (spread + even) / 2
+    total, first = weights.cumsum(0), (weights * points).cumsum(0)
+    total, first = (torch.cat([x.new_zeros(1), x]) for x in (total, first))
+    for _ in range(60):
+        cuts = torch.searchsorted(points, (values[1:] + values[:-1]) / 2)
+        edges = torch.cat([cuts.new_zeros(1), cuts, cuts.new_full((1,), len(points))])
+        mass = total[edges[1:]] - total[edges[:-1]]
+        moved = (first[edges[1:]] - first[edges[:-1]]) / mass.clamp_min(1e-30)
+        values = torch.where(mass > 0, moved, values).sort().values
+    return values
+
+
+def _refitted(w_GOK: Tensor, made_GOK: Tensor, h_GKK: Tensor, values: Tensor) -> Tensor:
+    """Return the palette that is best for the given choice of places: a small least squares."""
+    count = len(values)
+    normal = torch.zeros(count, count, dtype=torch.float64)
+    right = torch.zeros(count, dtype=torch.float64)
+    for w_OK, made_OK, h_KK in zip(w_GOK, made_GOK, h_GKK, strict=True):
+        places_OK = torch.bucketize(made_OK, (values[1:] + values[:-1]) / 2)
+        for w_K, places_K in zip(w_OK, places_OK, strict=True):
+            half = torch.zeros(count, len(w_K), dtype=torch.float64).index_add_(0, places_K, h_KK)
+            normal.index_add_(1, places_K, half)
+            right += half @ w_K
+    normal.diagonal().add_(1e-9 * normal.diagonal().mean() + 1e-30)
+    found = torch.linalg.solve(normal, right)
+    taken = torch.bincount(
+        torch.bucketize(made_GOK.flatten(), (values[1:] + values[:-1]) / 2), minlength=count
+    )
+    return torch.where((taken > 0) & found.isfinite(), found, values).sort().values
