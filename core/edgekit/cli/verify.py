@@ -54,12 +54,13 @@ def verify(
 
 
 def evaluators() -> dict[str, Callable[[Path], Session]]:
-    """Return what stands in for Core ML where its files cannot run; needs torch, coremltools."""
+    """Return what stands in for runtimes that are not here, by suffix.
+
+    Core ML packages are computed from their bytes (needs torch and coremltools); of a .trt folder
+    the ONNX file that an engine is built of is run by ONNX Runtime.
+    """
     from importlib import import_module
     from importlib.util import find_spec
-
-    if find_spec("torch") is None or find_spec("coremltools") is None:
-        return {}
 
     def open_package(path: Path) -> Session:
         # Importing it complains, once a class, that Apple's framework is not there: we know.
@@ -67,7 +68,18 @@ def evaluators() -> dict[str, Callable[[Path], Session]]:
         session: Session = import_module("edgekit.export.mil.session").open_package(path)
         return session
 
-    return {".mlpackage": open_package}
+    def open_source(path: Path) -> Session:
+        from edgekit.core.engines import SOURCE
+        from edgekit.runtime.sessions import open_session
+
+        return open_session(path / SOURCE)
+
+    found: dict[str, Callable[[Path], Session]] = {}
+    if find_spec("torch") is not None and find_spec("coremltools") is not None:
+        found[".mlpackage"] = open_package
+    if find_spec("onnxruntime") is not None:
+        found[".trt"] = open_source
+    return found
 
 
 def table(checks: tuple[Check, ...]) -> str:
@@ -91,6 +103,7 @@ def table(checks: tuple[Check, ...]) -> str:
     notes = {check.reason: None for check in checks if check.status == "not executable here"}
     if any(check.evaluated for check in checks):
         lines.append(
-            "evaluated: computed here from the file's own bytes, not by the runtime of the format"
+            "evaluated: computed here from the file's own bytes, not by the runtime of the format "
+            "(of a .trt folder its ONNX file, not an engine)"
         )
     return "\n".join([*lines, *(f"not executable here: {reason}" for reason in notes)])
