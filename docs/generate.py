@@ -39,6 +39,7 @@ def commands_text() -> str:
     groups: dict[str, list[list[str]]] = {name: [[name]] for name in COMMANDS}
     groups["teacher"] += [["teacher", name] for name in ("info", "sample", "train")]
     groups["pairs"] += [["pairs", name] for name in ("make", "inspect")]
+    groups["trt"] += [["trt", "build"]]
     groups["adapters"] += [["adapters", name] for name in ("add", "list", "remove")]
     for words in [[], *(path for paths in groups.values() for path in paths)]:
         buffer = io.StringIO()

@@ -31,7 +31,13 @@ EXTRAS: dict[str, dict[str, str]] = {
         "coreai_torch": "coreai-torch",
         "coreai_opt": "coreai-opt",
     },
-    "tensorrt": {"tensorrt_rtx_bindings": "tensorrt-rtx-cu13-bindings"},
+    "tensorrt": {
+        "tensorrt_rtx_bindings": "tensorrt-rtx-cu13-bindings",
+        "onnx": "onnx",
+        "onnxscript": "onnxscript",
+        "onnxruntime": "onnxruntime",
+    },
+    "tensorrt-full": {"tensorrt": "tensorrt"},
     "executorch": {"executorch": "executorch", "torchao": "torchao"},
     "openvino": {"openvino": "openvino", "nncf": "nncf"},
 }

@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast, get_args
 
-from edgekit.core.errors import DependencyMissing, EdgekitError, unknown_name
+from edgekit.core.engines import RTX_CAPABILITIES
+from edgekit.core.errors import DependencyMissing, EdgekitError, TargetUnsupported, unknown_name
 from edgekit.core.manifest import Format, PortEntry, TargetName
 from edgekit.core.seams import EVERY_PRECISION, PRECISIONS, Port, Precision
 from edgekit.core.versions import EXTRAS, installed
@@ -91,13 +92,44 @@ FORMATS: dict[Format, FileFormat] = {
         "iOS 27",
         samples=4,  # an interpreter: about a second a picture of 256 pixels
     ),
+    "engine": FileFormat(
+        "engine",
+        "tensorrt",
+        "edgekit.export.targets.tensorrt_rtx",
+        ("onnx", "onnxscript", "onnxruntime", "tensorrt_rtx_bindings"),
+        evaluator="edgekit.export.onnx_source",
+        options=("compute_capabilities", "sizes"),
+    ),
+    "trt": FileFormat(
+        "trt",
+        "tensorrt",
+        "edgekit.export.targets.tensorrt",
+        ("onnx", "onnxscript", "onnxruntime"),
+        evaluator="edgekit.export.onnx_source",
+    ),
+    "pte": FileFormat(
+        "pte",
+        "executorch",
+        "edgekit.export.targets.executorch",
+        ("executorch", "torchao"),
+        half_math=False,
+        options=("delegate", "ios", "sizes"),
+    ),
+    "openvino": FileFormat(
+        "openvino",
+        "openvino",
+        "edgekit.export.targets.openvino",
+        ("openvino", "nncf"),
+        half_math=False,
+    ),
 }
 TARGETS: dict[TargetName, tuple[Format, ...]] = {
     target: tuple(form.name for form in FORMATS.values() if form.target == target)
-    for target in ("onnx", "android", "ios")
+    for target in get_args(TargetName)
 }
 WEB: tuple[TargetName, ...] = ("onnx", "android")
 """What a browser runs: ONNX Runtime Web and LiteRT.js take the files of these targets."""
+IOS = (16, 17, 18, 26)
 ALIASES = ("web", "all")
 """Names that stand for several targets; `all` for every one that is installed."""
 
@@ -227,6 +259,25 @@ def options_of(form: Format, options: Options) -> dict[str, object]:
         for name, value in asdict(options).items()
         if name in FORMATS[form].options and value != default[name]
     }
+
+
+def checked_options(options: Options) -> Options:
+    """Return `options`; raises EdgekitError or TargetUnsupported for a value that cannot be."""
+    if options.ios not in IOS:
+        raise unknown_name("iOS version", str(options.ios), map(str, IOS))
+    for size in options.sizes:
+        if size < 8 or size % 8:
+            raise EdgekitError(
+                f"--size {size} is not a multiple of 8 pixels", hint="ask for 128, 256 or the like"
+            )
+    for capability in options.compute_capabilities:
+        if capability not in RTX_CAPABILITIES:
+            raise TargetUnsupported(
+                f"TensorRT-RTX does not build for compute capability {capability}",
+                hint=f"it builds for {', '.join(RTX_CAPABILITIES)}; for other GPUs, such as Hopper "
+                "(9.0), ship the .trt folder and run `edgekit trt build` there",
+            )
+    return options
 
 
 def minimum_os(form: Format, options: Options) -> str | None:

@@ -9,6 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol, cast
 
+from edgekit.core.cuda import device
+from edgekit.core.engines import BackendName, refused_device
 from edgekit.core.errors import (
     BadInput,
     DependencyMissing,
@@ -31,6 +33,8 @@ class Backend:
     """Value of ``sys.platform`` without which the format cannot run at all."""
     interpreted_on: str | None = None
     """Value of ``sys.platform`` where the runtime is an interpreter: right, but not a measure."""
+    gpu: BackendName | None = None
+    """TensorRT back end that the format is executed by, on an NVIDIA GPU only."""
 
 
 BACKENDS = {
@@ -44,6 +48,20 @@ BACKENDS = {
     ".mlpackage": Backend(
         "edgekit.runtime.sessions.coreml", "coremltools", "coremltools", "ios", only_on="darwin"
     ),
+    ".pte": Backend(
+        "edgekit.runtime.sessions.executorch", "executorch", "executorch", "executorch"
+    ),
+    ".engine": Backend(
+        "edgekit.runtime.sessions.tensorrt",
+        "tensorrt_rtx_bindings",
+        "tensorrt-rtx-cu13-bindings",
+        "tensorrt",
+        gpu="tensorrt_rtx",
+    ),
+    ".trt": Backend(
+        "edgekit.runtime.sessions.tensorrt", "tensorrt", "tensorrt", "tensorrt-full", gpu="tensorrt"
+    ),
+    ".openvino": Backend("edgekit.runtime.sessions.openvino", "openvino", "openvino", "openvino"),
 }
 """Suffix -> back end."""
 
@@ -70,6 +88,8 @@ def obstacle(path: Path) -> EdgekitError | None:
             f"{path.suffix} files are executed by Apple's own framework, on macOS only",
             hint="run the same command on a Mac, or use another file of the bundle here",
         )
+    if backend.gpu and (problem := refused_device(device(), backend.gpu)):
+        return TargetUnsupported(problem, hint="use another file of the bundle here")
     if find_spec(backend.needs) is None:
         return DependencyMissing(backend.package, extra=backend.extra)
     return None
