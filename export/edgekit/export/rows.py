@@ -14,10 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from edgekit.core.engines import FINGERPRINT, read_fingerprint
 from edgekit.core.errors import DependencyMissing, EdgekitError, TargetUnsupported
@@ -43,7 +41,7 @@ from edgekit.export.program import (
     load_program,
     reference_outputs,
 )
-from edgekit.export.ranges import half_overflow
+from edgekit.export.ranges import KEEP_WIDE, half_overflow
 from edgekit.export.targets import (
     DEFAULT,
     FORMATS,
@@ -63,41 +61,7 @@ UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM
 """Errors that say nothing about a converter: the place to write to is at fault."""
 REDUCED: tuple[Precision, ...] = ("int8", "mixed")
 """Files that must be smaller than fp32, and are refused, not failed, below their bar."""
-RECORDS = ".records"
-FAILED = "failed"
-
-Status: TypeAlias = Literal["shipped", "refused", "parity", "quality", "failed"]
 _log = logging.getLogger(__name__)
-
-
-class Attempt(BaseModel):
-    """One recipe that was tried for a file, and what came of it."""
-
-    recipe: str
-    bytes: int
-    worst_psnr_db: float | None
-    seconds: float
-    verdict: str
-
-
-class Record(BaseModel):
-    """What became of one (format, precision); kept beside the files so that a run can continue."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    key: str
-    format: Format
-    precision: Precision
-    status: Status
-    reason: str = ""
-    model: ModelEntry | None = None
-    attempts: tuple[Attempt, ...] = ()
-    seconds: float = 0.0
-
-
-def record_path(out: Path, form: Format, precision: Precision) -> Path:
-    """Return where the record of a file lies."""
-    return out / RECORDS / f"{form}.{precision}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +133,14 @@ def make_rows(
 
 
 def _row(place: Workplace, precision: Precision, key: str, name: str) -> Record:
-    record = Record(key=key, format=place.form, precision=precision, status="refused")
-    overflow = _overflow(place) if precision == "fp16" and FORMATS[place.form].half_math else None
+    record = Record(
+        key=key,
+        format=place.form,
+        precision=precision,
+        status="refused",
+        options=place.options,
+    )
+    overflow = _overflow(place) if precision == "fp16" else None
     if overflow:
         record.reason = overflow
         return record
@@ -202,6 +172,9 @@ def _row(place: Workplace, precision: Precision, key: str, name: str) -> Record:
 
 
 def _overflow(place: Workplace) -> str | None:
+    """Say which layer leaves float16, for a format that could not keep it in float32."""
+    if place.form in KEEP_WIDE or not FORMATS[place.form].half_math:
+        return None
     feeds = [*place.feeds, *calibration_feeds(place.student, limit=CALIBRATION_SAMPLES)]
     return half_overflow(place.program, feeds)
 

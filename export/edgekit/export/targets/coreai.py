@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import coreai.authoring.func
 import coreai.authoring.graph_builder
@@ -20,9 +21,13 @@ from torch.export import ExportedProgram
 from edgekit.core.manifest import PortEntry
 from edgekit.core.seams import Port, Precision
 from edgekit.core.store import write_bytes
+from edgekit.export import quantize_coreai
+from edgekit.export.adversarial import half_feeds
 from edgekit.export.program import Program, example_inputs
-from edgekit.export.quantize_coreai import INT8_RECIPES, eight_bit
-from edgekit.export.targets import Sources
+from edgekit.export.quantize_coreai import INT8_RECIPES, small_weights
+from edgekit.export.ranges import outside_half_operators
+from edgekit.export.targets import Options, Refused, Sources
+from edgekit.export.weight_recipes import Recipe, described, parsed
 
 _STRUCTURE = {"constant", "invoke", "graph", "output"}
 """Entries of an asset's statistics that compute nothing."""
@@ -52,16 +57,50 @@ def convert(
     module: torch.nn.Module = program.module
     words = "float32"
     half = precision == "fp16"
-    if precision == "int8":
-        choice = INT8_RECIPES[recipe]
-        module, half, words = eight_bit(module, example_inputs(program), choice), *choice.half()
+    if precision in ("int8", "mixed"):
+        wanted, half, words = _wanted(recipe)
+        module = small_weights(module, example_inputs(program), wanted, _names(program))
     elif half:
         words = "weights and computation in float16, inputs and outputs stay float32"
     made = _exported(module, program)
     if half:
-        made = _exported(_HalfInside(cast_fp32_to_fp16(made)), program)
+        floats = _outside_half(made, program, sources)
+        words += f"; float32 for {', '.join(sorted(map(str, floats)))}" if floats else ""
+        made = _exported(_HalfInside(cast_fp32_to_fp16(made, floats)), program)
     _write(made, program, path)
     return f"coreai-torch, {words}"
+
+
+def recipes_for_search(options: Options) -> tuple[str, ...]:
+    """Return what a search may choose for the weights of each layer, from large to small."""
+    return quantize_coreai.recipes_for_search()
+
+
+def _wanted(recipe: str) -> tuple[Recipe, bool, str]:
+    """Return the weights of a recipe, whether it computes in float16, and its words."""
+    if recipe in INT8_RECIPES:
+        choice = INT8_RECIPES[recipe]
+        return choice.recipe, *choice.half()
+    wanted = parsed(recipe)
+    if wanted.int8_activations:
+        raise Refused("int8 activations are not made for Core AI; its weights alone get small")
+    return wanted, True, described(wanted)
+
+
+def _names(program: Program) -> dict[str, str]:
+    """Return the path of each layer in the student -> its name in the program's module."""
+    from edgekit.export.optimize.layers import layers_of
+
+    return {
+        layer.name: layer.weight.removesuffix(".weight")
+        for layer in layers_of(program)
+        if layer.kind != "transposed"
+    }
+
+
+def _outside_half(made: ExportedProgram, program: Program, sources: Sources) -> list[Any]:
+    """Return the operators that stay float32: what gives or takes a value outside float16."""
+    return outside_half_operators(made.module(), program.inputs, half_feeds(program, sources))
 
 
 def _exported(module: torch.nn.Module, program: Program) -> ExportedProgram:

@@ -1,4 +1,4 @@
-"""Core ML packages for iOS 16 and later: pictures in, pictures out, scaling inside the model."""
+"""Core ML packages for iOS 16 to 26: pictures in, pictures out, scaling inside the model."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import shutil
 import uuid
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,20 @@ import coremltools as ct
 import torch
 from coremltools.proto import MIL_pb2, Model_pb2
 
+from edgekit.core.errors import EdgekitError
 from edgekit.core.manifest import PortEntry
 from edgekit.core.seams import Port, Precision
 from edgekit.core.store import write_bytes
-from edgekit.export.program import Program, example_inputs
-from edgekit.export.quantize_coreml import eight_bit_weights
-from edgekit.export.targets import Sources
+from edgekit.core.tensors import Batch
+from edgekit.export import quantize_coreml
+from edgekit.export.adversarial import half_feeds
+from edgekit.export.mil.package import read_package
+from edgekit.export.mil.ranges import activation_ranges, outside_half_operations
+from edgekit.export.parity import to_layout
+from edgekit.export.program import Feed, Program, example_inputs
+from edgekit.export.quantize_coreml import compressed
+from edgekit.export.targets import Options, Refused, Sources
+from edgekit.export.weight_recipes import Recipe, described, parsed
 
 MIN_WEIGHTS = 256
 _SPECIFICATION = "Data/com.apple.CoreML/model.mlmodel"
@@ -53,9 +62,18 @@ def file_port(port: Port, *, output: bool) -> PortEntry:
     )
 
 
+ALTERNATIVES = ("palette-8", "palette-6", "palette-4")
+"""Recipes that are measured by the survey and never ship by themselves."""
+
+
 def recipes(precision: Precision) -> tuple[str, ...]:
     """Return the recipes of `precision`, the best first."""
     return ("weights",) if precision == "int8" else ("plain",)
+
+
+def recipes_for_search(options: Options) -> tuple[str, ...]:
+    """Return what a search may choose for the weights of each layer, from large to small."""
+    return quantize_coreml.recipes_for_search(options.ios)
 
 
 class _Pictures(torch.nn.Module):
@@ -78,27 +96,88 @@ class _Pictures(torch.nn.Module):
 def convert(
     program: Program, path: Path, *, precision: Precision, recipe: str, sources: Sources
 ) -> str:
-    """Write `program` to the package `path`; int8 starts from the fp16 package."""
-    if precision == "int8":
-        model = eight_bit_weights(sources.made("fp16"))
-        words = "int8 weights per channel (symmetric), computed in float16"
+    """Write `program` to the package `path`; int8 and mixed start from the fp16 package.
+
+    A recipe of int8 or mixed is what `quantize_coreml.parsed` reads.
+    """
+    ios = sources.options.ios
+    if precision in ("int8", "mixed"):
+        wanted = parsed(recipe)
+        if any(choice.scaled for choice in (wanted.weights, *wanted.layers.values())):
+            raise Refused("coremltools stores scaled palettes twice as large as they are")
+        if wanted.ios > ios:
+            raise Refused(f"the recipe {recipe} needs iOS {wanted.ios}; ask for it with --ios")
+        model = _compressed(program, sources.made("fp16"), wanted, sources)
+        words = described(wanted)
     else:
-        model = _converted(program, precision)
+        floats = [] if precision == "fp32" else _outside_half(program, sources)
+        model = _converted(program, precision, ios, floats)
         words = "float32" if precision == "fp32" else "weights and computation in float16"
+        words += f"; float32 for {', '.join(floats)}" if floats else ""
     _save(model, path)
-    return f"coremltools, {words}; images scaled inside the model"
+    return f"coremltools, iOS {ios}, {words}; images scaled inside the model"
 
 
-def _converted(program: Program, precision: Precision) -> Any:
+def _compressed(program: Program, source: Path, wanted: Recipe, sources: Sources) -> Any:
+    constants = weight_constants(program, source)
+    if unknown := set(wanted.layers) - set(constants):
+        raise EdgekitError(
+            f"the program has no layer {', '.join(sorted(unknown))} with weights",
+            hint=f"it has: {', '.join(constants)}",
+        )
+    statistics: dict[str, tuple[float, float]] = {}
+    if wanted.int8_activations:
+        feeds = [_as_package_takes(program, feed) for feed in sources.calibration()]
+        statistics = activation_ranges(source, feeds, percentile=wanted.ranges == "percentile")
+    return compressed(source, wanted, constants=constants, statistics=statistics)
+
+
+def _outside_half(program: Program, sources: Sources) -> list[str]:
+    """Return the operations that stay float32, found by computing the float32 package."""
+    feeds = [_as_package_takes(program, feed) for feed in half_feeds(program, sources)]
+    return outside_half_operations(sources.made("fp32"), feeds)
+
+
+def _as_package_takes(program: Program, feed: Feed) -> dict[str, Batch]:
+    return {
+        port.name: to_layout(feed[port.name], port, file_port(port, output=False).port())
+        for port in program.inputs
+    }
+
+
+def weight_constants(program: Program, source: Path) -> dict[str, str]:
+    """Return the path of each layer's module -> the name of its weight in the package `source`."""
+    from edgekit.export.optimize.layers import layers_of
+
+    held = {
+        operation.gives[0].name
+        for operation in read_package(source).operations
+        if operation.kind == "const"
+    }
+    found = {}
+    for layer in layers_of(program):
+        stem = f"p_inner_{layer.weight.replace('.', '_')}"
+        name = next((n for n in (f"{stem}_to_fp16", stem) if n in held), None)
+        if name is not None:
+            found[layer.name] = name
+    return found
+
+
+def _converted(program: Program, precision: Precision, ios: int, floats: Sequence[str]) -> Any:
     with torch.no_grad():
         exported = torch.export.export(_Pictures(program).eval(), example_inputs(program))
-    width = ct.precision.FLOAT32 if precision == "fp32" else ct.precision.FLOAT16
+    kept = set(floats)
+    width = (
+        ct.transform.FP16ComputePrecision(op_selector=lambda op: op.name not in kept)
+        if precision == "fp16"
+        else ct.precision.FLOAT32
+    )
     return ct.convert(
         exported.run_decompositions({}),
         inputs=[_input_type(port) for port in program.inputs],
         outputs=[_output_type(port) for port in program.outputs],
         convert_to="mlprogram",
-        minimum_deployment_target=ct.target.iOS16,
+        minimum_deployment_target=getattr(ct.target, f"iOS{ios}"),
         compute_precision=width,
         skip_model_load=True,
     )

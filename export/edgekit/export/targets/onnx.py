@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import torch
 from edgekit.core.manifest import PortEntry
 from edgekit.core.seams import Port, Precision
 from edgekit.core.store import write_bytes
-from edgekit.export.program import Program, example_inputs
+from edgekit.export.adversarial import half_feeds
+from edgekit.export.program import Feed, Program, example_inputs
 from edgekit.export.quantize_onnx import INT8_RECIPES, SHIPPED, static_int8
 from edgekit.export.targets import Sources
 
@@ -47,7 +49,7 @@ def convert(
     if precision == "fp32":
         return _float32(program, path)
     if precision == "fp16":
-        return half_file(sources.made("fp32"), path)
+        return half_file(sources.made("fp32"), path, half_feeds(program, sources))
     return static_int8(sources.made("fp32"), path, recipe=recipe, feeds=sources.calibration())
 
 
@@ -68,13 +70,17 @@ def _float32(program: Program, path: Path) -> str:
     return f"torch.onnx.export (dynamo), opset {model.opset_import[0].version}, weights inside"
 
 
-def half_file(source: Path, path: Path) -> str:
-    """Write the fp32 file `source` in float16 to `path`, with float32 ports."""
-    from onnxruntime.transformers.float16 import convert_float_to_float16
+def half_file(source: Path, path: Path, feeds: Sequence[Feed] = ()) -> str:
+    """Write the fp32 file `source` in float16 to `path`, with float32 ports.
 
-    model = convert_float_to_float16(onnx.load(source), keep_io_types=True)
+    Nodes that leave float16's range on one of `feeds` stay float32.
+    """
+    from edgekit.export.half_onnx import half_precision
+
+    model, kept = half_precision(source, feeds)
     write_bytes(path, model.SerializeToString(deterministic=True))
-    return "weights and computation in float16, inputs and outputs stay float32"
+    words = "weights and computation in float16, inputs and outputs stay float32"
+    return f"{words}; float32 for {', '.join(kept)}" if kept else words
 
 
 def _forget_origin(model: onnx.ModelProto) -> None:
