@@ -10,7 +10,7 @@ from onnx import numpy_helper
 from tests.export.programs import Network, trained, write_student
 
 from edgekit.core.errors import OutputError, ParityFailed, QualityFailed, TargetUnsupported
-from edgekit.export import parity, rows
+from edgekit.export import cache, parity, records
 from edgekit.export.bundle import export_student
 from edgekit.export.targets import onnx as onnx_format
 from edgekit.runtime.sessions import open_session
@@ -72,7 +72,7 @@ def test_an_int8_file_below_the_bar_is_refused_after_every_recipe_was_tried(
     bundle = exported(student, tmp_path / "bundle", "fp32", "int8")
 
     assert [model.precision for model in bundle.models] == ["fp32"]
-    record = rows.Record.model_validate_json(
+    record = records.Record.model_validate_json(
         (tmp_path / "bundle/.records/onnx.int8.json").read_text()
     )
     assert [attempt.recipe for attempt in record.attempts] == ["ends-1", "ends-2", "ends-3"]
@@ -159,14 +159,14 @@ def test_a_precision_that_cannot_be_converted_does_not_cost_the_others(
 def test_a_full_disk_is_said_in_one_sentence_and_finished_files_stay(
     student, tmp_path, monkeypatch
 ):
-    right = rows.shutil.copyfile
+    right = cache.shutil.copyfile
 
     def full(source, destination):
         if "fp16" in destination.name:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(destination))
         return right(source, destination)
 
-    monkeypatch.setattr(rows.shutil, "copyfile", full)
+    monkeypatch.setattr(cache.shutil, "copyfile", full)
 
     with pytest.raises(OutputError, match="cannot be written: No space left on device"):
         exported(student, tmp_path / "bundle", "fp32", "fp16")

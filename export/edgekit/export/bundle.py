@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from edgekit.core.errors import BadInput, ParityFailed, QualityFailed, TargetUnsupported
-from edgekit.core.manifest import (
-    AdapterEntry,
-    BundleManifest,
-    ConceptEntry,
-    FileEntry,
-    Format,
-    GoldenEntry,
-    Refusal,
-    StudentEntry,
-    read_bundle,
-)
+from edgekit.core.manifest import BundleManifest, Format, Refusal, read_bundle
 from edgekit.core.progress import Report, silent
 from edgekit.core.seams import EVERY_PRECISION, PRECISIONS, OpenSession, Precision
 from edgekit.core.store import (
@@ -31,13 +16,22 @@ from edgekit.core.store import (
     locked,
     prepared_folder,
     read_json,
-    size_bytes,
     value_sha256,
-    write_bytes,
     write_json,
 )
 from edgekit.core.versions import edgekit_version
-from edgekit.export.processes import run_jobs
+from edgekit.export.cache import Cache
+from edgekit.export.entries import (
+    adapter_input,
+    adapters,
+    file_name,
+    golden,
+    kept_concepts,
+    licences,
+    numbers,
+    student_entry,
+)
+from edgekit.export.processes import TIMEOUT_S, run_jobs
 from edgekit.export.program import (
     CALIBRATION,
     HELDOUT,
@@ -45,9 +39,8 @@ from edgekit.export.program import (
     calibration_feeds,
     heldout_feeds,
     read_student,
-    reference_outputs,
 )
-from edgekit.export.rows import FAILED, Record, record_path
+from edgekit.export.records import FAILED, Record, read_record, record_path, stands
 from edgekit.export.targets import (
     DEFAULT,
     FORMATS,
@@ -58,12 +51,11 @@ from edgekit.export.targets import (
     tool_versions,
     wanted_rows,
 )
-from edgekit.export.worker import Job
+from edgekit.export.worker import Job, reference_of
 
-MADE_BY = "export-1"
+MADE_BY = "export-2"
 """Counts up when the same student would give other files, so that old ones are not reused."""
-GOLDEN = "golden/vectors.npz"
-GOLDEN_SAMPLES = 4
+SCRATCH = ".work"
 
 
 def export_student(
@@ -76,13 +68,16 @@ def export_student(
     options: Options = DEFAULT,
     report: Report = silent,
     isolated: bool = True,
+    timeout_s: float = TIMEOUT_S,
+    cache: Cache | None = None,
 ) -> BundleManifest:
     """Write the bundle of the student in the folder `student` to `out` and return its manifest.
 
     Each file is executed with `open_session` and compared with PyTorch on held-out samples. Files
     that are there already and were made from the same student by the same tools stay; targets
     exported earlier stay in the bundle. With `isolated` each converter runs in a process of its
-    own, for which `open_session` must be importable by name.
+    own, for which `open_session` must be importable by name, and at most `timeout_s` seconds. Files
+    that `cache` holds are copied from there and new ones into it.
 
     Raises EdgekitError for an unknown target or precision, DependencyMissing for a target whose
     packages are not installed, BadInput for a bad student, OutputError for a bad place, all before
@@ -101,8 +96,21 @@ def export_student(
         done = _finished(out, recipe, options, wanted)
         if done is not None:
             return done
-        _make(source, recipe, options, wanted, out, open_session, report, isolated)
-        return _assembled(source, recipe, options, wanted, out)
+        judge = reference_of(open_session) or ""
+        if cache is not None:
+            for row in wanted:
+                if _record(out, recipe, options, row) is None:
+                    cache.fetch(row, row_key(recipe, row, options), judge, out)
+        jobs = _jobs(source, recipe, options, wanted, out)
+        try:
+            run_jobs(jobs, open_session, report=report, isolated=isolated, timeout_s=timeout_s)
+        finally:
+            shutil.rmtree(out / SCRATCH, ignore_errors=True)
+            if cache is not None:
+                for row in wanted:
+                    if (record := _record(out, recipe, options, row)) is not None:
+                        cache.keep(record, judge, out)
+        return _assembled(source, recipe, wanted, out)
 
 
 def _recipe(student: Student) -> str:
@@ -126,22 +134,13 @@ def row_key(recipe: str, row: Row, options: Options) -> str:
     return value_sha256({**value, "options": asked} if asked else value)
 
 
-def _record(out: Path, recipe: str, options: Options, row: Row) -> Record | None:
-    """Return the record of a file that need not be made again."""
-    path = record_path(out, *row)
-    if not path.is_file():
+def _record(out: Path, recipe: str, options: Options | None, row: Row) -> Record | None:
+    """Return the record of a file that need not be made again; None asks for the record's own."""
+    record = read_record(record_path(out, *row))
+    if record is None:
         return None
-    try:
-        record = Record.model_validate(read_json(path))
-    except (BadInput, ValueError):
-        return None
-    if record.key != row_key(recipe, row, options) or record.status not in ("shipped", "refused"):
-        return None
-    if record.model is not None:
-        file = out / record.model.path
-        if not file.exists() or file_sha256(file) != record.model.sha256:
-            return None
-    return record
+    key = row_key(recipe, row, options or record.options)
+    return record if stands(record, key, out) else None
 
 
 def _finished(
@@ -164,8 +163,8 @@ def _finished(
         return None
     listed = {(model.format, model.precision) for model in found.models}
     listed |= {(refusal.format, refusal.precision) for refusal in found.refused}
-    golden = out / found.golden.path
-    intact = golden.is_file() and file_sha256(golden) == found.golden.sha256
+    vectors = out / found.golden.path
+    intact = vectors.is_file() and file_sha256(vectors) == found.golden.sha256
     kept = all(row in listed and _record(out, recipe, options, row) is not None for row in wanted)
     return found if intact and kept else None
 
@@ -177,21 +176,14 @@ def _check_replaceable(out: Path) -> None:
         raise BadInput(f"{out} holds a {value['kind']}, not a bundle", hint="choose another --out")
 
 
-def _make(
-    student: Student,
-    recipe: str,
-    options: Options,
-    wanted: Sequence[Row],
-    out: Path,
-    open_session: OpenSession,
-    report: Report,
-    isolated: bool,
-) -> None:
+def _jobs(
+    student: Student, recipe: str, options: Options, wanted: Sequence[Row], out: Path
+) -> list[Job]:
+    """Return what is left to be made, one job a format; what failed before is cleared away."""
     name = file_name(str(student.facts["name"]))
     missing = [row for row in wanted if _record(out, recipe, options, row) is None]
     shutil.rmtree(out / FAILED, ignore_errors=True)
-    scratch = out / ".work"
-    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.rmtree(out / SCRATCH, ignore_errors=True)
     jobs = []
     for form in dict.fromkeys(form for form, _ in missing):
         keys: dict[Precision, str] = {
@@ -205,16 +197,13 @@ def _make(
                 format=form,
                 keys=keys,
                 out=out.resolve(),
-                scratch=(scratch / form).resolve(),
+                scratch=(out / SCRATCH / form).resolve(),
                 open_session="",
                 name=name,
                 options=options,
             )
         )
-    try:
-        run_jobs(jobs, open_session, report=report, isolated=isolated)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    return jobs
 
 
 def mixed_key(student: Student, form: Format) -> str:
@@ -225,21 +214,10 @@ def mixed_key(student: Student, form: Format) -> str:
 def list_mixed(student: Student, form: Format, out: Path) -> BundleManifest:
     """Write the manifest of a finished bundle anew, now with the file of mixed precision."""
     with locked(out):
-        return _assembled(student, _recipe(student), DEFAULT, [(form, "mixed")], out)
+        return _assembled(student, _recipe(student), [(form, "mixed")], out)
 
 
-def file_name(name: str) -> str:
-    """Return `name` as every file system and the manifest's schema accept it.
-
-    >>> file_name("Make it night!")
-    'make-it-night'
-    """
-    return re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-") or "student"
-
-
-def _assembled(
-    student: Student, recipe: str, options: Options, wanted: Sequence[Row], out: Path
-) -> BundleManifest:
+def _assembled(student: Student, recipe: str, wanted: Sequence[Row], out: Path) -> BundleManifest:
     """Judge the records and, if all is well, write the manifest."""
     records = [Record.model_validate(read_json(record_path(out, *row))) for row in wanted]
     _raise_failures(records, out)
@@ -247,14 +225,14 @@ def _assembled(
         record
         for form in FORMATS
         for kind in EVERY_PRECISION
-        if (record := _listed(out, recipe, options, (form, kind), wanted)) is not None
+        if (record := _listed(out, recipe, (form, kind), wanted)) is not None
     ]
     manifest = BundleManifest(
         recipe_sha256=recipe,
         name=str(student.facts["name"]),
         prompt=str(student.facts.get("prompt", "")),
         edgekit=edgekit_version(),
-        student=_student_entry(student),
+        student=student_entry(student),
         models=tuple(record.model for record in every if record.model is not None),
         refused=tuple(
             Refusal(
@@ -266,24 +244,22 @@ def _assembled(
             for record in every
             if record.model is None
         ),
-        golden=_golden(student, out),
-        adapters=_adapters(student, out),
-        adapter_input=_adapter_input(student),
-        concepts=_kept_concepts(recipe, out),
-        licences=_licences(student),
-        quality=_numbers(student.facts.get("quality", {})),
+        golden=golden(student, out),
+        adapters=adapters(student, out),
+        adapter_input=adapter_input(student),
+        concepts=kept_concepts(recipe, out),
+        licences=licences(student),
+        quality=numbers(student.facts.get("quality", {})),
     )
     write_json(out / MANIFEST, manifest.model_dump(mode="json"))
     return manifest
 
 
-def _listed(
-    out: Path, recipe: str, options: Options, row: Row, wanted: Sequence[Row]
-) -> Record | None:
+def _listed(out: Path, recipe: str, row: Row, wanted: Sequence[Row]) -> Record | None:
     if row in wanted:
         return Record.model_validate(read_json(record_path(out, *row)))
     try:
-        return _record(out, recipe, options, row)
+        return _record(out, recipe, None, row)
     except Exception:  # a target whose tools are gone: its old files are not vouched for
         return None
 
@@ -311,73 +287,3 @@ def _raise_failures(records: Sequence[Record], out: Path) -> None:
 
 def _title(record: Record) -> str:
     return f"{FORMATS[record.format].target}: {record.format} {record.precision}"
-
-
-def _student_entry(student: Student) -> StudentEntry:
-    facts = student.facts
-    return StudentEntry(
-        sha256=student.sha256,
-        recipe_sha256=str(facts["recipe_sha256"]),
-        teacher=str(facts.get("teacher", "unknown")),
-        parameters=int(facts.get("parameters", 0)),
-        gmac=float(facts.get("gmac", 0.0)),
-        size_px=int(facts["size_px"]),
-    )
-
-
-def _golden(student: Student, out: Path) -> GoldenEntry:
-    feeds = heldout_feeds(student, limit=GOLDEN_SAMPLES)
-    references = reference_outputs(student, feeds)
-    arrays = {
-        name: np.concatenate([values[name] for values in rows]).astype(np.float32)
-        for rows in (feeds, references)
-        for name in rows[0]
-    }
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    write_bytes(out / GOLDEN, buffer.getvalue())
-    return GoldenEntry(path=GOLDEN, sha256=file_sha256(out / GOLDEN), samples=len(feeds))
-
-
-def _adapters(student: Student, out: Path) -> tuple[FileEntry, ...]:
-    adapter = student.facts.get("adapter")
-    if not adapter:
-        return ()
-    source = student.folder / str(adapter["path"])
-    if not source.is_file():
-        raise BadInput(f"{source} is missing", hint="distil the student again")
-    name = str(student.facts["name"])
-    path = f"adapters/{file_name(name)}.safetensors"
-    write_bytes(out / path, source.read_bytes())
-    copied = out / path
-    return (FileEntry(name=name, path=path, sha256=file_sha256(copied), bytes=size_bytes(copied)),)
-
-
-def _adapter_input(student: Student) -> AdapterEntry | None:
-    facts = student.facts.get("adapter_input")
-    return None if facts is None else AdapterEntry.model_validate(facts)
-
-
-def _kept_concepts(recipe: str, out: Path) -> tuple[ConceptEntry, ...]:
-    """Return the concepts that were added to this base's bundle before: more targets keep them."""
-    try:
-        found = read_bundle(out)
-    except BadInput:
-        return ()
-    return found.concepts if found.recipe_sha256 == recipe else ()
-
-
-def _licences(student: Student) -> dict[str, str]:
-    given = student.facts.get("licences", {})
-    return {"edgekit": "Apache-2.0", **{str(what): str(which) for what, which in given.items()}}
-
-
-def _numbers(value: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Flatten nested numbers to dotted names; anything else is left out."""
-    found: dict[str, float] = {}
-    for key, item in value.items():
-        if isinstance(item, Mapping):
-            found |= _numbers(item, f"{prefix}{key}.")
-        elif isinstance(item, (int, float)) and not isinstance(item, bool):
-            found[f"{prefix}{key}"] = float(item)
-    return found

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from edgekit.core.manifest import Format, ModelEntry, PortEntry
 from edgekit.core.seams import OpenSession, Port, Precision, Session
 from edgekit.core.store import file_sha256, prepared_folder, size_bytes, write_json
 from edgekit.core.tensors import Batch
+from edgekit.export.cache import copied, removed
 from edgekit.export.first_bad_layer import first_bad_layer
 from edgekit.export.parity import (
     PROTOCOL,
@@ -42,6 +42,7 @@ from edgekit.export.program import (
     reference_outputs,
 )
 from edgekit.export.ranges import KEEP_WIDE, half_overflow
+from edgekit.export.records import FAILED, Attempt, Record, Status, record_path
 from edgekit.export.targets import (
     DEFAULT,
     FORMATS,
@@ -61,6 +62,9 @@ UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM
 """Errors that say nothing about a converter: the place to write to is at fault."""
 REDUCED: tuple[Precision, ...] = ("int8", "mixed")
 """Files that must be smaller than fp32, and are refused, not failed, below their bar."""
+SINGLE_FILE_BYTES = 2 * 1000**3
+"""Where a single file ends: protobuf and flatbuffers address 2 GiB, phones' stores take less."""
+_ENDS = "file ends at 2 GB; make the student smaller, or choose a target that is a folder"
 _log = logging.getLogger(__name__)
 
 
@@ -140,9 +144,8 @@ def _row(place: Workplace, precision: Precision, key: str, name: str) -> Record:
         status="refused",
         options=place.options,
     )
-    overflow = _overflow(place) if precision == "fp16" else None
-    if overflow:
-        record.reason = overflow
+    if reason := _hopeless(place, precision):
+        record.reason = reason
         return record
     attempts: list[Attempt] = []
     for recipe in place.converter.recipes(precision):
@@ -171,6 +174,21 @@ def _row(place: Workplace, precision: Precision, key: str, name: str) -> Record:
     return record
 
 
+def _hopeless(place: Workplace, precision: Precision) -> str | None:
+    """Say why no recipe needs to be tried, None if one may work."""
+    weights = sum(value.numel() * 4 for value in place.program.module.state_dict().values())
+    if FORMATS[place.form].single and weights >= SINGLE_FILE_BYTES:
+        return f"its weights are {weights / 1e9:.1f} GB in float32; a {place.form} {_ENDS}"
+    return _overflow(place) if precision == "fp16" else None
+
+
+def too_large(path: Path, form: Format) -> str | None:
+    """Say that a file is larger than its format can be, None if it is not."""
+    if not FORMATS[form].single or (size := size_bytes(path)) < SINGLE_FILE_BYTES:
+        return None
+    return f"it would be {size / 1e9:.1f} GB; a {form} {_ENDS}"
+
+
 def _overflow(place: Workplace) -> str | None:
     """Say which layer leaves float16, for a format that could not keep it in float32."""
     if place.form in KEEP_WIDE or not FORMATS[place.form].half_math:
@@ -193,7 +211,7 @@ class Outcome:
 def _attempt(place: Workplace, precision: Precision, recipe: str) -> Outcome:
     """Convert with one recipe and judge the file."""
     path = place.scratch / f"{precision}.{place.form}"
-    _remove(path)
+    removed(path)
     try:
         words = place.converter.convert(
             place.program, path, precision=precision, recipe=recipe, sources=place.sources()
@@ -208,6 +226,9 @@ def _attempt(place: Workplace, precision: Precision, recipe: str) -> Outcome:
         _log.exception("%s %s cannot be converted", place.form, precision)
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         return Outcome("failed", f"cannot be converted: {first[:300]}", path)
+    if large := too_large(path, place.form):
+        removed(path)
+        return Outcome("refused", large, path, words)
     if precision == "int8" and (mislabelled := _not_int8(place.converter, path)):
         return Outcome("quality", mislabelled, path, words)
     if precision in REDUCED and size_bytes(path) >= size_bytes(place.sources().made("fp32")):
@@ -328,7 +349,7 @@ def shipped(place: Workplace, precision: Precision, outcome: Outcome, name: str)
     form = FORMATS[place.form]
     relative = f"{form.target}/{name}.{precision}.{form.name}"
     final = place.out / relative
-    _copied(outcome.path, final)
+    copied(outcome.path, final)
     converter = place.converter
     return ModelEntry(
         target=form.target,
@@ -356,24 +377,4 @@ def fingerprint_of(path: Path) -> dict[str, str]:
 
 def _keep_failed(place: Workplace, precision: Precision, outcome: Outcome, name: str) -> None:
     target = FORMATS[place.form].target
-    _copied(outcome.path, place.out / FAILED / target / f"{name}.{precision}.{place.form}")
-
-
-def _copied(source: Path, final: Path) -> None:
-    """Put a copy of `source` (file or folder) in its place with one rename."""
-    prepared_folder(final.parent)
-    beside = final.with_name(f".{final.name}.part")
-    _remove(beside)
-    if source.is_dir():
-        shutil.copytree(source, beside)
-        _remove(final)  # a folder cannot be replaced at once; the record is written after it
-    else:
-        shutil.copyfile(source, beside)
-    beside.replace(final)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    copied(outcome.path, place.out / FAILED / target / f"{name}.{precision}.{place.form}")

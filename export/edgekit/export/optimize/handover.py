@@ -10,10 +10,12 @@ from edgekit.core.manifest import BundleManifest
 from edgekit.core.progress import Report, silent
 from edgekit.core.seams import OpenSession
 from edgekit.core.store import MANIFEST, write_json
-from edgekit.export.bundle import export_student, file_name, list_mixed, mixed_key
+from edgekit.export.bundle import export_student, list_mixed, mixed_key
+from edgekit.export.entries import file_name
 from edgekit.export.optimize.run import Found
 from edgekit.export.parity import missed_bar
-from edgekit.export.rows import Outcome, Record, in_levels, parity_of, record_path, shipped
+from edgekit.export.records import Record, record_path
+from edgekit.export.rows import Outcome, in_levels, parity_of, shipped
 from edgekit.export.targets import FORMATS
 
 

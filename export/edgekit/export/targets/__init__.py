@@ -61,6 +61,8 @@ class FileFormat:
     """Held-out samples that parity is measured on; fewer where execution is slow."""
     evaluator: str | None = None
     """Module whose `open_package` executes the format where its own runtime cannot."""
+    single: bool = True
+    """Whether all weights stand in one file that a 32-bit offset has to reach."""
     options: tuple[str, ...] = ("sizes",)
     """Names of the `Options` that decide what a file of this format holds."""
 
@@ -83,6 +85,7 @@ FORMATS: dict[Format, FileFormat] = {
         ("coremltools",),
         evaluator="edgekit.export.mil.session",
         options=("ios", "sizes"),
+        single=False,
     ),
     "aimodel": FileFormat(
         "aimodel",
@@ -91,6 +94,7 @@ FORMATS: dict[Format, FileFormat] = {
         ("coreai_torch", "coreai_opt"),
         "iOS 27",
         samples=4,  # an interpreter: about a second a picture of 256 pixels
+        single=False,
     ),
     "engine": FileFormat(
         "engine",
@@ -121,6 +125,7 @@ FORMATS: dict[Format, FileFormat] = {
         "edgekit.export.targets.openvino",
         ("openvino", "nncf"),
         half_math=False,
+        single=False,
     ),
 }
 TARGETS: dict[TargetName, tuple[Format, ...]] = {

@@ -1,0 +1,110 @@
+"""What a bundle's manifest says beside its files: student, golden vectors, concepts, licences."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgekit.core.errors import BadInput
+from edgekit.core.manifest import (
+    AdapterEntry,
+    ConceptEntry,
+    FileEntry,
+    GoldenEntry,
+    StudentEntry,
+    read_bundle,
+)
+from edgekit.core.store import file_sha256, size_bytes, write_bytes
+from edgekit.export.program import Student, heldout_feeds, reference_outputs
+
+GOLDEN = "golden/vectors.npz"
+GOLDEN_SAMPLES = 4
+
+
+def file_name(name: str) -> str:
+    """Return `name` as every file system and the manifest's schema accept it.
+
+    >>> file_name("Make it night!")
+    'make-it-night'
+    """
+    return re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-") or "student"
+
+
+def student_entry(student: Student) -> StudentEntry:
+    """Return where the model came from."""
+    facts = student.facts
+    return StudentEntry(
+        sha256=student.sha256,
+        recipe_sha256=str(facts["recipe_sha256"]),
+        teacher=str(facts.get("teacher", "unknown")),
+        parameters=int(facts.get("parameters", 0)),
+        gmac=float(facts.get("gmac", 0.0)),
+        size_px=int(facts["size_px"]),
+    )
+
+
+def golden(student: Student, out: Path) -> GoldenEntry:
+    """Write the golden vectors: held-out inputs and what the saved program makes of them."""
+    feeds = heldout_feeds(student, limit=GOLDEN_SAMPLES)
+    references = reference_outputs(student, feeds)
+    arrays = {
+        name: np.concatenate([values[name] for values in rows]).astype(np.float32)
+        for rows in (feeds, references)
+        for name in rows[0]
+    }
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    write_bytes(out / GOLDEN, buffer.getvalue())
+    return GoldenEntry(path=GOLDEN, sha256=file_sha256(out / GOLDEN), samples=len(feeds))
+
+
+def adapters(student: Student, out: Path) -> tuple[FileEntry, ...]:
+    """Copy the student's own adapter, if it has one."""
+    adapter = student.facts.get("adapter")
+    if not adapter:
+        return ()
+    source = student.folder / str(adapter["path"])
+    if not source.is_file():
+        raise BadInput(f"{source} is missing", hint="distil the student again")
+    name = str(student.facts["name"])
+    path = f"adapters/{file_name(name)}.safetensors"
+    write_bytes(out / path, source.read_bytes())
+    copied = out / path
+    return (FileEntry(name=name, path=path, sha256=file_sha256(copied), bytes=size_bytes(copied)),)
+
+
+def adapter_input(student: Student) -> AdapterEntry | None:
+    """Return how a base's second input is filled, None for any other student."""
+    facts = student.facts.get("adapter_input")
+    return None if facts is None else AdapterEntry.model_validate(facts)
+
+
+def kept_concepts(recipe: str, out: Path) -> tuple[ConceptEntry, ...]:
+    """Return the concepts that were added to this base's bundle before: more targets keep them."""
+    try:
+        found = read_bundle(out)
+    except BadInput:
+        return ()
+    return found.concepts if found.recipe_sha256 == recipe else ()
+
+
+def licences(student: Student) -> dict[str, str]:
+    """Return what -> licence, of weights and data."""
+    given = student.facts.get("licences", {})
+    return {"edgekit": "Apache-2.0", **{str(what): str(which) for what, which in given.items()}}
+
+
+def numbers(value: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Flatten nested numbers to dotted names; anything else is left out."""
+    found: dict[str, float] = {}
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            found |= numbers(item, f"{prefix}{key}.")
+        elif isinstance(item, (int, float)) and not isinstance(item, bool):
+            found[f"{prefix}{key}"] = float(item)
+    return found
