@@ -179,6 +179,11 @@ def _hopeless(place: Workplace, precision: Precision) -> str | None:
     weights = sum(value.numel() * 4 for value in place.program.module.state_dict().values())
     if FORMATS[place.form].single and weights >= SINGLE_FILE_BYTES:
         return f"its weights are {weights / 1e9:.1f} GB in float32; a {place.form} {_ENDS}"
+    if place.options.sizes and not FORMATS[place.form].sizes:
+        return (
+            f"a {place.form} file takes pictures of one size; give one --size at a time, each with "
+            "its own --out"
+        )
     return _overflow(place) if precision == "fp16" else None
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:  # the names of targets can be asked for without loading torch
     from edgekit.export.program import Feed, Program
 
 
+Delegate: TypeAlias = Literal["xnnpack", "coreml"]
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What a user may ask of a format beyond its precision; checked by the command line."""
@@ -33,7 +36,7 @@ class Options:
     """Sides in pixels that the pictures may have; empty means the student's own size."""
     compute_capabilities: tuple[str, ...] = ("8.0", "8.6", "8.9", "12.0")
     """NVIDIA compute capabilities that a TensorRT-RTX engine is built for."""
-    delegate: Literal["xnnpack", "coreml"] = "xnnpack"
+    delegate: Delegate = "xnnpack"
     """What an ExecuTorch program hands its layers to."""
 
 
@@ -63,6 +66,8 @@ class FileFormat:
     """Module whose `open_package` executes the format where its own runtime cannot."""
     single: bool = True
     """Whether all weights stand in one file that a 32-bit offset has to reach."""
+    sizes: bool = False
+    """Whether one file can take pictures of several sizes."""
     options: tuple[str, ...] = ("sizes",)
     """Names of the `Options` that decide what a file of this format holds."""
 
@@ -85,6 +90,7 @@ FORMATS: dict[Format, FileFormat] = {
         ("coremltools",),
         evaluator="edgekit.export.mil.session",
         options=("ios", "sizes"),
+        sizes=True,
         single=False,
     ),
     "aimodel": FileFormat(
@@ -270,6 +276,8 @@ def checked_options(options: Options) -> Options:
     """Return `options`; raises EdgekitError or TargetUnsupported for a value that cannot be."""
     if options.ios not in IOS:
         raise unknown_name("iOS version", str(options.ios), map(str, IOS))
+    if options.delegate not in get_args(Delegate):
+        raise unknown_name("delegate", options.delegate, get_args(Delegate))
     for size in options.sizes:
         if size < 8 or size % 8:
             raise EdgekitError(

@@ -52,8 +52,6 @@ def convert(
     program: Program, path: Path, *, precision: Precision, recipe: str, sources: Sources
 ) -> str:
     """Write `program` to `path`; int8 is calibrated on the saved program, not on a file."""
-    if sources.options.sizes:
-        raise Refused("a program of several picture sizes is not written for ExecuTorch")
     if sources.options.delegate == "coreml":
         return _core_ml(program, path, precision, ios=sources.options.ios)
     if precision == "fp16":

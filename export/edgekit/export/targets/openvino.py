@@ -19,7 +19,7 @@ from edgekit.core.manifest import PortEntry
 from edgekit.core.seams import Port, Precision
 from edgekit.core.telemetry import silenced
 from edgekit.export.program import Program, exported
-from edgekit.export.targets import Refused, Sources
+from edgekit.export.targets import Sources
 
 silenced()
 import openvino as ov  # noqa: E402 - its telemetry has to be switched off first
@@ -52,8 +52,6 @@ def convert(
     program: Program, path: Path, *, precision: Precision, recipe: str, sources: Sources
 ) -> str:
     """Write `program` to the folder `path`; fp16 and int8 start from the fp32 folder."""
-    if sources.options.sizes:
-        raise Refused("a model of several picture sizes is not written for OpenVINO")
     if precision == "fp32":
         _save(converted(program), path, half=False)
         return "openvino.convert_model of the torch program, float32"

@@ -16,7 +16,7 @@ from edgekit.core.store import file_sha256, write_json
 from edgekit.export.onnx_source import source_of
 from edgekit.export.program import Program
 from edgekit.export.quantize_tensorrt import INT8_RECIPES, explicit_int8
-from edgekit.export.targets import Refused, Sources
+from edgekit.export.targets import Sources
 from edgekit.export.targets import onnx as onnx_target
 
 file_port = onnx_target.file_port
@@ -59,8 +59,6 @@ def write_source(
     program: Program, path: Path, *, precision: Precision, recipe: str, sources: Sources
 ) -> str:
     """Write the ONNX file that an engine of `precision` is built of; fp16 starts from fp32."""
-    if sources.options.sizes:
-        raise Refused("an engine of several picture sizes is not written for TensorRT")
     files = Sources(
         lambda kind: source_of(sources.made(kind)), sources.calibration, sources.options
     )
