@@ -43,6 +43,13 @@ def half_feeds(program: Program, sources: Sources) -> list[Mapping[str, Batch]]:
     return [*feeds, *adversarial_feeds(program.inputs, feeds)]
 
 
+def on_byte_grid(values: Batch, port: Port) -> Batch:
+    """Round values to those that a picture of bytes can hold, so that no file rounds them first."""
+    levels = np.round((values - port.low) * (255 / (port.high - port.low)))
+    grid: Batch = (levels * ((port.high - port.low) / 255) + port.low).astype(np.float32)
+    return grid
+
+
 def is_picture(port: Port) -> bool:
     """Tell whether a port holds three colours in rows and columns."""
     return port.layout == "nchw" and len(port.shape) == 4 and port.shape[1] == 3
@@ -61,7 +68,7 @@ def _value(port: Port, kind: int, low: float, high: float, random: np.random.Gen
         flat = (np.zeros(port.shape), np.full(port.shape, low), noise, np.full(port.shape, high))
         return flat[kind]
     if KINDS[kind] == "noise":
-        return noise
+        return on_byte_grid(noise, port)
     value = np.full(port.shape, high if KINDS[kind] == "white" else low)
     if KINDS[kind] == "hot pixel":
         value[..., port.shape[2] // 2, port.shape[3] // 2] = high

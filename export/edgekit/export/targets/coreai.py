@@ -54,6 +54,10 @@ def convert(
     program: Program, path: Path, *, precision: Precision, recipe: str, sources: Sources
 ) -> str:
     """Write `program` to the folder `path`."""
+    if sources.options.sizes:
+        raise Refused(
+            "a Core AI asset of several picture sizes is not written; export one for each size"
+        )
     module: torch.nn.Module = program.module
     words = "float32"
     half = precision == "fp16"

@@ -21,23 +21,19 @@ from edgekit.core.seams import Port, Precision
 from edgekit.core.store import write_bytes
 from edgekit.core.tensors import Batch
 from edgekit.export import quantize_coreml
-from edgekit.export.adversarial import half_feeds
+from edgekit.export.adversarial import half_feeds, is_picture
 from edgekit.export.mil.package import read_package
 from edgekit.export.mil.ranges import activation_ranges, outside_half_operations
 from edgekit.export.parity import to_layout
 from edgekit.export.program import Feed, Program, example_inputs
 from edgekit.export.quantize_coreml import compressed
+from edgekit.export.sizes import any_size, at_side, dynamic_sides, sides_of
 from edgekit.export.targets import Options, Refused, Sources
 from edgekit.export.weight_recipes import Recipe, described, parsed
 
 MIN_WEIGHTS = 256
 _SPECIFICATION = "Data/com.apple.CoreML/model.mlmodel"
 _TYPES = MIL_pb2.DataType
-
-
-def is_picture(port: Port) -> bool:
-    """Tell whether a port holds three colours, so that an app can hand over a pixel buffer."""
-    return port.layout == "nchw" and len(port.shape) == 4 and port.shape[1] == 3
 
 
 def file_port(port: Port, *, output: bool) -> PortEntry:
@@ -79,9 +75,9 @@ def recipes_for_search(options: Options) -> tuple[str, ...]:
 class _Pictures(torch.nn.Module):
     """Scales picture outputs to 0..255 and clamps them: the range that an image port holds."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, sides: Sequence[int]) -> None:
         super().__init__()
-        self.inner = program.module
+        self.inner = any_size(program, sides) if sides else program.module
         self._outputs = program.outputs
 
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -111,10 +107,12 @@ def convert(
         words = described(wanted)
     else:
         floats = [] if precision == "fp32" else _outside_half(program, sources)
-        model = _converted(program, precision, ios, floats)
+        model = _converted(program, precision, sources.options, floats)
         words = "float32" if precision == "fp32" else "weights and computation in float16"
         words += f"; float32 for {', '.join(floats)}" if floats else ""
     _save(model, path)
+    if sources.options.sizes:
+        words += f"; pictures of {' or '.join(map(str, sides_of(program, sources.options)))} pixels"
     return f"coremltools, iOS {ios}, {words}; images scaled inside the model"
 
 
@@ -163,9 +161,16 @@ def weight_constants(program: Program, source: Path) -> dict[str, str]:
     return found
 
 
-def _converted(program: Program, precision: Precision, ios: int, floats: Sequence[str]) -> Any:
+def _converted(
+    program: Program, precision: Precision, options: Options, floats: Sequence[str]
+) -> Any:
+    sides = sides_of(program, options)
+    pictures = _Pictures(program, sides).eval()
+    shapes = tuple(dynamic_sides(port) if sides else None for port in program.inputs)
     with torch.no_grad():
-        exported = torch.export.export(_Pictures(program).eval(), example_inputs(program))
+        exported = torch.export.export(
+            pictures, example_inputs(program), dynamic_shapes={"inputs": shapes} if sides else None
+        )
     kept = set(floats)
     width = (
         ct.transform.FP16ComputePrecision(op_selector=lambda op: op.name not in kept)
@@ -174,21 +179,25 @@ def _converted(program: Program, precision: Precision, ios: int, floats: Sequenc
     )
     return ct.convert(
         exported.run_decompositions({}),
-        inputs=[_input_type(port) for port in program.inputs],
+        inputs=[_input_type(port, sides) for port in program.inputs],
         outputs=[_output_type(port) for port in program.outputs],
         convert_to="mlprogram",
-        minimum_deployment_target=getattr(ct.target, f"iOS{ios}"),
+        minimum_deployment_target=getattr(ct.target, f"iOS{options.ios}"),
         compute_precision=width,
         skip_model_load=True,
     )
 
 
-def _input_type(port: Port) -> Any:
+def _input_type(port: Port, sides: Sequence[int]) -> Any:
     if not is_picture(port):
         return ct.TensorType(port.name, shape=port.shape)
+    shape = port.shape
+    if sides:
+        shapes = [at_side(port, side) for side in sides]
+        shape = ct.EnumeratedShapes(shapes=shapes, default=port.shape)
     return ct.ImageType(
         port.name,
-        shape=port.shape,
+        shape=shape,
         scale=(port.high - port.low) / 255.0,
         bias=[port.low] * 3,
         color_layout=ct.colorlayout.RGB,

@@ -15,7 +15,7 @@ from edgekit.core.manifest import PortEntry
 from edgekit.core.seams import Port, Precision
 from edgekit.export.program import Program, example_inputs
 from edgekit.export.quantize_litert import INT8_RECIPES, half_weights, int8
-from edgekit.export.targets import Sources
+from edgekit.export.targets import Refused, Sources
 
 SIGNATURE = "edit"
 MIN_WEIGHTS = 256
@@ -72,6 +72,10 @@ def convert(
     program: Program, path: Path, *, precision: Precision, recipe: str, sources: Sources
 ) -> str:
     """Write `program` to `path`; fp16 and int8 start from the fp32 file."""
+    if sources.options.sizes:
+        raise Refused(
+            "a LiteRT file of several picture sizes is not written; export one for each size"
+        )
     if precision == "fp16":
         return half_weights(sources.made("fp32"), path)
     if precision == "int8":

@@ -17,7 +17,8 @@ from edgekit.core.store import write_bytes
 from edgekit.export.adversarial import half_feeds
 from edgekit.export.program import Feed, Program, example_inputs
 from edgekit.export.quantize_onnx import INT8_RECIPES, SHIPPED, static_int8
-from edgekit.export.targets import Sources
+from edgekit.export.sizes import any_size, dynamic_sides, sides_of
+from edgekit.export.targets import Options, Sources
 
 ALTERNATIVES = tuple(name for name in INT8_RECIPES if name not in SHIPPED)
 """Recipes that are measured by the survey and never ship."""
@@ -47,17 +48,19 @@ def convert(
 ) -> str:
     """Write `program` to `path`; fp16 and int8 start from the fp32 file."""
     if precision == "fp32":
-        return _float32(program, path)
+        return _float32(program, path, sources.options)
     if precision == "fp16":
         return half_file(sources.made("fp32"), path, half_feeds(program, sources))
     return static_int8(sources.made("fp32"), path, recipe=recipe, feeds=sources.calibration())
 
 
-def _float32(program: Program, path: Path) -> str:
+def _float32(program: Program, path: Path, options: Options) -> str:
+    sides = sides_of(program, options)
     with torch.no_grad():
         made = torch.onnx.export(
-            program.module,
+            any_size(program, sides) if sides else program.module,
             example_inputs(program),
+            dynamic_shapes=tuple(dynamic_sides(p) for p in program.inputs) if sides else None,
             input_names=[port.name for port in program.inputs],
             output_names=[port.name for port in program.outputs],
             dynamo=True,
@@ -67,7 +70,8 @@ def _float32(program: Program, path: Path) -> str:
     model = made.model_proto
     _forget_origin(model)
     write_bytes(path, model.SerializeToString(deterministic=True))
-    return f"torch.onnx.export (dynamo), opset {model.opset_import[0].version}, weights inside"
+    words = f"torch.onnx.export (dynamo), opset {model.opset_import[0].version}, weights inside"
+    return f"{words}; pictures of any size, checked at {sides}" if sides else words
 
 
 def half_file(source: Path, path: Path, feeds: Sequence[Feed] = ()) -> str:
