@@ -31,6 +31,8 @@ from edgekit.distill.students.gan import specialized
 from edgekit.distill.students.text_context import text_context
 
 PROMPT = "make it night"
+MOST_APART = 0.05
+"""In units of a port, where black to white is 2."""
 VIEWS = ("view", "_unsafe_view", "permute", "transpose", "expand", "t", "unsqueeze", "squeeze")
 
 
@@ -84,12 +86,12 @@ def main() -> None:
 def row(
     network: nn.Module, x: Tensor, found: dict[str, Any], *, calls: int, gpu: bool
 ) -> dict[str, Any]:
-    """Time all ways for one batch; they must agree before they are timed."""
+    """Time all ways for one batch; one that does not agree with eager is reported, not timed."""
     with torch.inference_mode():
         wanted = network(x).float()
         made = dict(ways(network, x, gpu=gpu))
         apart = {name: float((way().float() - wanted).abs().max()) for name, way in made.items()}
-        assert max(apart.values()) < 0.05, apart
+        made = {name: way for name, way in made.items() if apart[name] < MOST_APART}
         samples: dict[str, list[float]] = {name: [] for name in made}
         for _ in range(calls):
             for name, way in made.items():
@@ -122,6 +124,7 @@ def ways(network: nn.Module, x: Tensor, *, gpu: bool) -> Iterator[tuple[str, Cal
         return
     last = deepcopy(network).to(memory_format=torch.channels_last)
     y = x.to(memory_format=torch.channels_last)
+    yield "eager, channels last", lambda: last(y)
     yield "graph", recorded(network, x)
     yield "graph, channels last", recorded(last, y)
     compiled = torch.compile(deepcopy(last), dynamic=False)

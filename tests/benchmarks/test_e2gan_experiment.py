@@ -81,7 +81,7 @@ def test_a_claim_that_is_kept_in_time_is_said_to_hold():
         run_of("D", [5.0, 9.0], 0.3, 0.19, size=1000),
     ]
 
-    assert "**The claim holds.**" in table.claim(rows)
+    assert "**The claim holds.**" in table.claim(rows, "D", "the adapter")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_too_late_too_bad_or_too_large_does_not_hold(seconds, last, size):
         run_of("D", seconds, 0.3, last, size=size),
     ]
 
-    assert "does not hold" in table.claim(rows)
+    assert "does not hold" in table.claim(rows, "D", "the adapter")
 
 
 def test_a_bootstrap_interval_lies_around_the_mean():
@@ -106,13 +106,11 @@ def test_a_bootstrap_interval_lies_around_the_mean():
 
 def test_the_page_of_evidence_is_made_of_the_committed_lines():
     folder = ROOT / "benchmarks" / "results" / "e2gan"
-    lines = (folder / "photos_128px.jsonl").read_text().splitlines()
     ranks = json.loads((folder / "ranks.json").read_text())
-
     base = json.loads((folder / "base_card.json").read_text())
-    rows = [json.loads(line) for line in lines]
+    rows, rates = (table.lines(folder / name) for name in ("runs_128px.jsonl", "rates_128px.jsonl"))
 
-    page = table.page(rows, ranks, base)
+    page = table.page(rows, rates, ranks, base)
 
     assert not {row["prompt"] for row in rows} & set(base["concepts"])
     assert page == (ROOT / "docs" / "evidence" / "e2gan.md").read_text(encoding="utf-8")

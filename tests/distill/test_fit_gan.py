@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from tests.students import smooth_photos, tiny_context, tiny_generator
 
+import edgekit.distill.fit_gan as fit_gan_module
 from edgekit.distill.fit_gan import CHECKPOINT, LOG, PREVIEW, fit_gan
 from edgekit.distill.fit_state import FitData, FitSettings, fast_bfloat16, rate_share
 from edgekit.distill.fit_step import TEXT_TIMES, TrainingStep
@@ -181,6 +182,37 @@ def test_a_bias_that_stands_for_a_factor_moves_at_a_multiple_of_the_rate():
     assert max(v for n, v in moved.items() if "lora_" in n) == pytest.approx(rate, rel=0.01)
     biases = [v for n, v in moved.items() if n.endswith("modulation.bias")]
     assert max(biases) == pytest.approx(TEXT_TIMES * rate, rel=0.01)
+
+
+def test_a_factor_of_a_larger_rank_moves_less():
+    network = attach(tiny_generator(), rank={"down": 4, "transformer": 16}, seed=0)
+    step = TrainingStep(
+        network, (DATA.sources, DATA.edits), SETTINGS, tiny_context(), torch.device("cpu")
+    )
+    before = weights(network)
+
+    step.advance(0)
+
+    rate = SETTINGS.lr * rate_share(0, SETTINGS.steps)
+    moved = {
+        value.shape[1]: float((value - before[name]).abs().max())
+        for name, value in weights(network).items()
+        if "lora_B" in name
+    }
+    assert moved[4] == pytest.approx(rate, rel=0.01)
+    assert moved[16] == pytest.approx(rate / 4, rel=0.01)
+
+
+def test_a_run_that_is_lost_goes_back_and_slows_down(tmp_path, monkeypatch):
+    settings = replace(SETTINGS, steps=36, lr=1.5, patience=99)
+
+    careful = fit_gan(adapted(), DATA, settings, folder=tmp_path / "a", context=tiny_context())
+    monkeypatch.setattr(fit_gan_module, "LOST", np.inf)
+    stubborn = fit_gan(adapted(), DATA, settings, folder=tmp_path / "b", context=tiny_context())
+
+    assert careful.slowed > 0
+    assert stubborn.slowed == 0
+    assert careful.scores["l1"] < 0.9 * stubborn.scores["l1"]
 
 
 def test_the_baseline_trains_in_the_same_loop(tmp_path):

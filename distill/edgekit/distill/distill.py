@@ -52,7 +52,7 @@ from edgekit.distill.teachers.loader import load_teacher
 LEAST_HELDOUT = 12
 """Held-out pairs to ask for: some may be rejected, and 8 are wanted."""
 LEAST_TRAINING = 4
-FORMAT = 2
+FORMAT = 3
 """Raised when the same recipe would give another student than before."""
 
 

@@ -40,6 +40,10 @@ PREVIEW_S = 5.0
 """Seconds between two previews at least."""
 LEAST_GAIN = 0.003
 """Training ends when `FitSettings.patience` checks in a row improve the best score by less."""
+LOST = 1.5
+"""Two checks in a row that score this many times the best (or one that is no number) show that the
+rate is too high: the run goes back to its best weights and halves it. Usual checks are a few
+percent apart, and a single bad one may mend by itself."""
 Watch = Callable[[nn.Module, int, float], bool]
 """Called after every check with the network (its average weights in it, in eval mode), the step and
 the training seconds so far; its own time is not counted. True ends the run."""
@@ -137,6 +141,7 @@ class _Trainer:
             state.best_step,
             state.seconds,
             stopped,
+            state.slowed,
             state.scores,
             state.first_scores,
         )
@@ -159,13 +164,17 @@ class _Trainer:
                 self._preview()
             row = {"step": state.step, "seconds": round(self._seconds(), 2)}
             row |= {name: round(float(value), 6) for name, value in terms.items()}
-            row["lr"] = float(self.step.optimizer.param_groups[0]["lr"])
+            row["lr"] = self.step.rate(state.step - 1)
             self._log({**row, **_prefixed(scores)})
             training = self.network.training
             self.network.eval()
             enough = watch(self.network, state.step, self._seconds())
             self.network.train(training)
             self.started = time.monotonic()
+        state.astray = 0 if score <= state.best * LOST else state.astray + 1
+        if state.astray == 2 or math.isnan(score):
+            self.step.step_back(self.kept)
+            state.slowed, state.astray = self.step.slowed, 0
         return enough
 
     def _scores(self) -> dict[str, float]:
@@ -238,6 +247,7 @@ class _Trainer:
         self.kept = dict(values["kept"])
         self.step.use(values["weights"])
         self.step.restore(values)
+        self.step.slowed = self.state.slowed
         self.started = time.monotonic()
         cut_log(self.folder / LOG, self.state.step)
         return True
@@ -248,4 +258,5 @@ def _prefixed(scores: Mapping[str, float]) -> dict[str, float]:
 
 
 def _note(state: FitState) -> str:
-    return f"best {state.best:.4f} at step {state.best_step}"
+    slowed = f", rate halved {state.slowed}x" if state.slowed else ""
+    return f"best {state.best:.4f} at step {state.best_step}{slowed}"

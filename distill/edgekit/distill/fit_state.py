@@ -64,6 +64,8 @@ class FitResult:
     """Training time over all continuations, without loading or the last evaluation."""
     stopped: str
     """"steps", "plateau", "minutes" or "watch"."""
+    slowed: int = 0
+    """How often the run was lost, went back to its best weights and halved the rate."""
     scores: dict[str, float] = field(default_factory=dict)
     """Validation terms of the best weights."""
     first_scores: dict[str, float] = field(default_factory=dict)
@@ -79,6 +81,9 @@ class FitState:
     best: float = math.inf
     best_step: int = 0
     stale: int = 0
+    astray: int = 0
+    """Checks in a row that were far worse than the best."""
+    slowed: int = 0
     scores: dict[str, float] = field(default_factory=dict)
     first_scores: dict[str, float] = field(default_factory=dict)
 

@@ -41,6 +41,10 @@ is trained and averaged from there on is what ships."""
 TEXT_TIMES = 4.0
 """Times the learning rate for biases that stand for a whole low-rank factor: a step of the factors
 of rank 4 would move them about as far."""
+TUNED_RANK = 4
+"""Rank at which the default learning rate was found. A layer of a larger rank r has 4/r of it: one
+step of Adam moves the product of the factors in proportion to r, and rank 16 at the whole rate
+was lost within 130 steps on two of four concepts."""
 EAGER_STEPS = 3
 """Steps before a graph is captured: libraries choose kernels and optimizers make their state."""
 
@@ -77,6 +81,8 @@ class TrainingStep:
         self._rows = torch.zeros(settings.batch, dtype=torch.int64, device=device)
         self._mirrored = torch.zeros(settings.batch, 1, 1, 1, dtype=torch.bool, device=device)
         self._keep = torch.zeros((), device=device)
+        self.slowed = 0
+        """How often the rate was halved."""
         self._eager_left = EAGER_STEPS
         self._graphs: dict[bool, tuple[torch.cuda.CUDAGraph, Terms]] = {}
 
@@ -95,6 +101,10 @@ class TrainingStep:
         graph, terms = self._graphs[settled]
         graph.replay()
         return terms
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step, for a weight that moves at the plain rate."""
+        return self.settings.lr * rate_share(step, self.settings.steps) * 0.5**self.slowed
 
     def painted(self, images: Tensor) -> Tensor:
         """Return the network's pictures of `images`, not clamped."""
@@ -115,6 +125,17 @@ class TrainingStep:
         with torch.no_grad():
             for name, value in self.averaged():
                 value.copy_(values[name])
+
+    def step_back(self, values: Mapping[str, Tensor]) -> None:
+        """Go on from `values` with half the rate and without the optimizer's memory of the way."""
+        self.use(values)
+        self.slowed += 1
+        with torch.no_grad():
+            for name, value in self.average.items():
+                value.copy_(values[name])
+            for memory in self.optimizer.state.values():
+                for value in memory.values():
+                    value.zero_()
 
     def weighted(self, terms: Mapping[str, Any]) -> Any:
         """Return the sum of the terms by the weights of the settings."""
@@ -162,7 +183,7 @@ class TrainingStep:
         self._mirrored.copy_(torch.from_numpy(mirrored)[:, None, None, None])
         self._keep.fill_(min(EMA, (1 + step) / (10 + step)))
         for group in self.optimizer.param_groups:
-            rate = settings.lr * group["times"] * rate_share(step, settings.steps)
+            rate = group["times"] * self.rate(step)
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rate)
             else:
@@ -247,14 +268,17 @@ class TrainingStep:
 
 def _by_rate(trained: Mapping[str, nn.Parameter]) -> list[dict[str, Any]]:
     """Return the groups of weights by how many times the learning rate they move."""
-    texts = {name for name in trained if name.endswith(f"{TEXT_ALONE}.bias")}
-    if not any("lora_" in name for name in trained):
-        texts = set()  # every weight is trained: nothing stands for a factor
-    groups = (
-        ([value for name, value in trained.items() if name not in texts], 1.0),
-        ([trained[name] for name in trained if name in texts], TEXT_TIMES),
-    )
-    return [{"params": weights, "times": times} for weights, times in groups if weights]
+    adapter = any("lora_" in name for name in trained)  # else a bias stands for no factor
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, value in trained.items():
+        times = 1.0
+        if "lora_" in name:
+            rank = value.shape[0] if "lora_A" in name else value.shape[1]
+            times = min(1.0, TUNED_RANK / rank)
+        elif adapter and name.endswith(f"{TEXT_ALONE}.bias"):
+            times = TEXT_TIMES
+        groups.setdefault(times, []).append(value)
+    return [{"params": groups[times], "times": times} for times in sorted(groups)]
 
 
 _order: Callable[[int, int, int], np.ndarray[Any, Any]] = lru_cache(maxsize=4)(shuffled)
