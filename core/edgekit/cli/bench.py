@@ -60,8 +60,8 @@ def bench(
         shown,
         timeable,
     )
-    from edgekit.core.manifest import read_bundle
-    from edgekit.core.store import MANIFEST, prepared_folder, write_json
+    from edgekit.core.manifest import read_bundle, write_bundle
+    from edgekit.core.store import prepared_folder, write_json
     from edgekit.runtime.bundle import bundle_folder
 
     folder = bundle_folder(bundle)
@@ -107,7 +107,7 @@ def bench(
         note(f"raw samples: {file}")
     if out is None and file is not None:  # the bundle of a run: its own numbers travel with it
         told = manifest.model_copy(update={"latency": latency_entries(result)})
-        write_json(folder / MANIFEST, told.model_dump(mode="json"))
+        write_bundle(folder, told)
     show(result, shown(result))
     for sentence in check_speedups(result, bars):
         note(sentence)

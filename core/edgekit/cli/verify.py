@@ -21,7 +21,9 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 @app.command()
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="Folder written by `edgekit export`.")],
+    bundle: Annotated[
+        Path, typer.Argument(help="Folder written by `edgekit export`, or a zip file of one.")
+    ],
 ) -> None:
     """Check every file of a bundle: its sha256, its ports, and its output on the golden vectors.
 
@@ -31,13 +33,15 @@ def verify(
     Example: edgekit verify runs/night/bundle
     """
     from edgekit.core.manifest import read_bundle
+    from edgekit.runtime.archive import unpacked
     from edgekit.runtime.bundle import bundle_folder
     from edgekit.runtime.verify import verify_bundle
 
-    folder = bundle_folder(bundle)
-    if planned({"command": "verify", "files": [m.path for m in read_bundle(folder).models]}):
-        return
-    found = verify_bundle(folder, evaluators=evaluators(), report=ConsoleReport())
+    with unpacked(bundle) as given:
+        folder = bundle_folder(given)
+        if planned({"command": "verify", "files": [m.path for m in read_bundle(folder).models]}):
+            return
+        found = verify_bundle(folder, evaluators=evaluators(), report=ConsoleReport())
     rows = (*found.checks, *found.concepts)
     show(found.as_dict(), table(rows))
     failed = [check.path for check in rows if check.status == "failed"]
@@ -48,7 +52,7 @@ def verify(
         )
     if not found.passed:
         raise TargetUnsupported(
-            f"no file of {folder} can be executed on this machine",
+            f"no file of {bundle} can be executed on this machine",
             hint="run `edgekit doctor` to see what is missing",
         )
 

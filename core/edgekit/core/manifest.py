@@ -14,7 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgekit.core.errors import BadInput
 from edgekit.core.seams import Port, Precision
-from edgekit.core.store import MANIFEST, file_sha256, read_json, size_bytes
+from edgekit.core.store import (
+    MANIFEST,
+    file_sha256,
+    read_json,
+    size_bytes,
+    value_sha256,
+    write_json,
+)
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _SEGMENT = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
@@ -209,6 +216,10 @@ class BundleManifest(_Strict):
     licences: dict[str, str] = Field(description="what -> licence, of weights and data")
     quality: dict[str, float] = Field(default_factory=dict)
     latency: tuple[LatencyEntry, ...] = ()
+    manifest_sha256: Sha256 | None = Field(
+        default=None,
+        description="of this file's JSON value without this field: keys sorted, no spaces, UTF-8",
+    )
 
 
 def schema() -> dict[str, Any]:
@@ -216,11 +227,18 @@ def schema() -> dict[str, Any]:
     return BundleManifest.model_json_schema()
 
 
+def write_bundle(folder: Path, manifest: BundleManifest) -> BundleManifest:
+    """Write the manifest of the bundle in `folder`, sealed with its own hash, and return it."""
+    value = manifest.model_dump(mode="json", exclude={"manifest_sha256"})
+    write_json(folder / MANIFEST, {**value, "manifest_sha256": value_sha256(value)})
+    return read_bundle(folder)
+
+
 def read_bundle(folder: Path, *, check_files: bool = False) -> BundleManifest:
     """Read and validate the manifest of the bundle in `folder`.
 
     With `check_files` every listed file is hashed too. Raises BadInput for a folder that is not a
-    bundle, an invalid manifest, a missing file or a file that was changed.
+    bundle, an invalid manifest or one that was changed, a missing file or one that was changed.
     """
     if not (folder / MANIFEST).is_file():
         raise BadInput(
@@ -241,6 +259,12 @@ def read_bundle(folder: Path, *, check_files: bool = False) -> BundleManifest:
         raise BadInput(
             f"{folder / MANIFEST}: {where}: {first['msg']}", hint="export the bundle again"
         ) from error
+    told = value.pop("manifest_sha256", None)
+    if told is not None and told != value_sha256(value):
+        raise BadInput(
+            f"{folder / MANIFEST} was changed after it was written (other sha256)",
+            hint="copy the whole bundle again or export it anew",
+        )
     if check_files:
         for path, sha256 in _files(manifest):
             _check_file(folder / path, sha256)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgekit.core.errors import BadInput, ParityFailed, QualityFailed, TargetUnsupported
-from edgekit.core.manifest import BundleManifest, Format, Refusal, read_bundle
+from edgekit.core.manifest import BundleManifest, Format, Refusal, read_bundle, write_bundle
 from edgekit.core.progress import Report, silent
 from edgekit.core.seams import EVERY_PRECISION, PRECISIONS, OpenSession, Precision
 from edgekit.core.store import (
@@ -17,7 +17,6 @@ from edgekit.core.store import (
     prepared_folder,
     read_json,
     value_sha256,
-    write_json,
 )
 from edgekit.core.versions import edgekit_version
 from edgekit.export.cache import Cache
@@ -251,8 +250,7 @@ def _assembled(student: Student, recipe: str, wanted: Sequence[Row], out: Path) 
         licences=licences(student),
         quality=numbers(student.facts.get("quality", {})),
     )
-    write_json(out / MANIFEST, manifest.model_dump(mode="json"))
-    return manifest
+    return write_bundle(out, manifest)
 
 
 def _listed(out: Path, recipe: str, row: Row, wanted: Sequence[Row]) -> Record | None:

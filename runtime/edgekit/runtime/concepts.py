@@ -8,8 +8,14 @@ from pathlib import Path
 
 from edgekit.core.concepts import Concept, read_concept, write_concept
 from edgekit.core.errors import BadInput, EdgekitError, unknown_name
-from edgekit.core.manifest import AdapterEntry, BundleManifest, ConceptEntry, read_bundle
-from edgekit.core.store import MANIFEST, file_sha256, locked, prepared_folder, write_json
+from edgekit.core.manifest import (
+    AdapterEntry,
+    BundleManifest,
+    ConceptEntry,
+    read_bundle,
+    write_bundle,
+)
+from edgekit.core.store import file_sha256, locked, prepared_folder
 from edgekit.core.tensors import Batch
 from edgekit.runtime.adapters import check_concept, input_vector
 
@@ -118,6 +124,6 @@ def _written(folder: Path, stem: str, concept: Concept) -> ConceptEntry:
 
 
 def _store(folder: Path, manifest: BundleManifest, old: set[str]) -> None:
-    write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
+    write_bundle(folder, manifest)
     for path in old - {row.path for row in manifest.concepts}:
         (folder / path).unlink(missing_ok=True)

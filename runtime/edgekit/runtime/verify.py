@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edgekit.core.errors import BadInput, EdgekitError
+from edgekit.core.errors import BadInput, EdgekitError, TargetUnsupported
 from edgekit.core.manifest import BundleManifest, ModelEntry, read_bundle
 from edgekit.core.progress import Report, silent
 from edgekit.core.seams import Port, Session
@@ -66,7 +66,7 @@ class Verification:
     checks: tuple[Check, ...]
     samples: int
     concepts: tuple[Check, ...] = ()
-    """Of a base: whether each concept's file is whole and belongs to it."""
+    """Whether each adapter is whole and, of a base, each concept's file belongs to it."""
 
     @property
     def passed(self) -> bool:
@@ -123,9 +123,23 @@ def verify_bundle(
         report("verify", index, len(manifest.models), entry.path)
         checks.append(check_file(folder, entry, golden, open_file, evaluators or {}))
     report("verify", len(manifest.models), len(manifest.models))
-    return Verification(
-        manifest.name, tuple(checks), len(golden), tuple(check_concepts(folder, manifest))
-    )
+    others = (*check_adapters(folder, manifest), *check_concepts(folder, manifest))
+    return Verification(manifest.name, tuple(checks), len(golden), others)
+
+
+def check_adapters(folder: Path, manifest: BundleManifest) -> list[Check]:
+    """Check that the adapters are there and unchanged."""
+    checks = []
+    for row in manifest.adapters:
+        told = partial(Check, row.path, "adapter", "", bar="unchanged")
+        path = folder / row.path
+        if not path.is_file():
+            checks.append(told("failed", "the file is missing"))
+        elif file_sha256(path) != row.sha256:
+            checks.append(told("failed", "the file was changed after export: other sha256"))
+        else:
+            checks.append(told("ok"))
+    return checks
 
 
 def check_concepts(folder: Path, manifest: BundleManifest) -> list[Check]:
@@ -185,6 +199,11 @@ def check_file(
             return row("not executable here", reason)
     try:
         session = session or open_file(path)
+    except TargetUnsupported as error:
+        return row("not executable here", str(error))
+    except (EdgekitError, ValueError, RuntimeError, KeyError, OSError) as error:
+        return row("failed", str(error))
+    try:
         if wrong := differing_ports(session, entry):
             return row("failed", wrong)
         db, worst = compared(session, entry, golden)
