@@ -26,6 +26,7 @@ from edgekit.export.adversarial import half_feeds
 from edgekit.export.program import Program, example_inputs
 from edgekit.export.quantize_coreai import INT8_RECIPES, small_weights
 from edgekit.export.ranges import outside_half_operators
+from edgekit.export.rewrites import rewritten_for
 from edgekit.export.targets import Options, Refused, Sources
 from edgekit.export.weight_recipes import Recipe, described, parsed
 
@@ -58,6 +59,7 @@ def convert(
         raise Refused(
             "a Core AI asset of several picture sizes is not written; export one for each size"
         )
+    program, rewrites = rewritten_for("aimodel", program)
     module: torch.nn.Module = program.module
     words = "float32"
     half = precision == "fp16"
@@ -72,7 +74,7 @@ def convert(
         words += f"; float32 for {', '.join(sorted(map(str, floats)))}" if floats else ""
         made = _exported(_HalfInside(cast_fp32_to_fp16(made, floats)), program)
     _write(made, program, path)
-    return f"coreai-torch, {words}"
+    return f"coreai-torch, {words}{rewrites}"
 
 
 def recipes_for_search(options: Options) -> tuple[str, ...]:

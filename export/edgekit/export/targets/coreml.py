@@ -27,6 +27,7 @@ from edgekit.export.mil.ranges import activation_ranges, outside_half_operations
 from edgekit.export.parity import to_layout
 from edgekit.export.program import Feed, Program, example_inputs
 from edgekit.export.quantize_coreml import compressed
+from edgekit.export.rewrites import rewritten_for
 from edgekit.export.sizes import any_size, at_side, dynamic_sides, sides_of
 from edgekit.export.targets import Options, Refused, Sources
 from edgekit.export.weight_recipes import Recipe, described, parsed
@@ -97,6 +98,7 @@ def convert(
     A recipe of int8 or mixed is what `quantize_coreml.parsed` reads.
     """
     ios = sources.options.ios
+    program, rewrites = rewritten_for("mlpackage", program)
     if precision in ("int8", "mixed"):
         wanted = parsed(recipe)
         if any(choice.scaled for choice in (wanted.weights, *wanted.layers.values())):
@@ -113,7 +115,7 @@ def convert(
     _save(model, path)
     if sources.options.sizes:
         words += f"; pictures of {' or '.join(map(str, sides_of(program, sources.options)))} pixels"
-    return f"coremltools, iOS {ios}, {words}; images scaled inside the model"
+    return f"coremltools, iOS {ios}, {words}; images scaled inside the model{rewrites}"
 
 
 def _compressed(program: Program, source: Path, wanted: Recipe, sources: Sources) -> Any:

@@ -25,6 +25,7 @@ from edgekit.core.store import write_bytes
 from edgekit.export.executorch_file import MIN_WEIGHTS, instructions, stored_weights
 from edgekit.export.program import Program, exported
 from edgekit.export.quantize_executorch import INT8_RECIPES, quantized
+from edgekit.export.rewrites import rewritten_for
 from edgekit.export.targets import Refused, Sources
 
 PORTS = "edgekit_ports"
@@ -52,6 +53,7 @@ def convert(
     program: Program, path: Path, *, precision: Precision, recipe: str, sources: Sources
 ) -> str:
     """Write `program` to `path`; int8 is calibrated on the saved program, not on a file."""
+    program, rewrites = rewritten_for("pte", program)
     if sources.options.delegate == "coreml":
         return _core_ml(program, path, precision, ios=sources.options.ios)
     if precision == "fp16":
@@ -61,10 +63,10 @@ def convert(
         )
     if precision == "fp32":
         _write(exported(program), program, path, [XnnpackPartitioner()])
-        return "to_edge_transform_and_lower, XNNPACK delegate, float32"
+        return f"to_edge_transform_and_lower, XNNPACK delegate, float32{rewrites}"
     made, words = quantized(program, sources.calibration(), recipe=recipe)
     _write(made, program, path, [XnnpackPartitioner()])
-    return f"{words}; XNNPACK delegate"
+    return f"{words}; XNNPACK delegate{rewrites}"
 
 
 def _core_ml(program: Program, path: Path, precision: Precision, *, ios: int) -> str:

@@ -15,6 +15,7 @@ from edgekit.core.manifest import PortEntry
 from edgekit.core.seams import Port, Precision
 from edgekit.export.program import Program, example_inputs
 from edgekit.export.quantize_litert import INT8_RECIPES, half_weights, int8
+from edgekit.export.rewrites import rewritten_for
 from edgekit.export.targets import Refused, Sources
 
 SIGNATURE = "edit"
@@ -80,6 +81,7 @@ def convert(
         return half_weights(sources.made("fp32"), path)
     if precision == "int8":
         return int8(sources.made("fp32"), path, recipe=recipe)
+    program, rewrites = rewritten_for("tflite", program)
     samples = {
         port.name: value.permute(0, 2, 3, 1).contiguous() if _is_picture(port) else value
         for port, value in zip(program.inputs, example_inputs(program), strict=True)
@@ -88,7 +90,7 @@ def convert(
         SIGNATURE, _NamedPictures(program).eval(), sample_kwargs=samples
     ).convert()
     made.export(str(path))
-    return "litert_torch, float32"
+    return f"litert_torch, float32{rewrites}"
 
 
 def _model(path: Path) -> Any:

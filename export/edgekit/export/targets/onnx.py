@@ -17,6 +17,7 @@ from edgekit.core.store import write_bytes
 from edgekit.export.adversarial import half_feeds
 from edgekit.export.program import Feed, Program, example_inputs
 from edgekit.export.quantize_onnx import INT8_RECIPES, SHIPPED, static_int8
+from edgekit.export.rewrites import rewritten_for
 from edgekit.export.sizes import any_size, dynamic_sides, sides_of
 from edgekit.export.targets import Options, Sources
 
@@ -55,6 +56,7 @@ def convert(
 
 
 def _float32(program: Program, path: Path, options: Options) -> str:
+    program, rewrites = rewritten_for("onnx", program)
     sides = sides_of(program, options)
     with torch.no_grad():
         made = torch.onnx.export(
@@ -70,7 +72,8 @@ def _float32(program: Program, path: Path, options: Options) -> str:
     model = made.model_proto
     _forget_origin(model)
     write_bytes(path, model.SerializeToString(deterministic=True))
-    words = f"torch.onnx.export (dynamo), opset {model.opset_import[0].version}, weights inside"
+    opset = model.opset_import[0].version
+    words = f"torch.onnx.export (dynamo), opset {opset}, weights inside{rewrites}"
     return f"{words}; pictures of any size, checked at {sides}" if sides else words
 
 

@@ -1,0 +1,73 @@
+"""Resizes that few targets have, as ones that all have.
+
+Every resize is linear and works on rows and columns apart, so it is two products with fixed
+matrices; the matrices are what the resize makes of the unit vectors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from edgekit.export.rewrites.nodes import ATEN, call, constant, given, shape_of
+
+_EXACT = (ATEN._upsample_nearest_exact2d.vec, ATEN._upsample_nearest_exact2d.default)
+_RARE = (
+    ATEN.upsample_bicubic2d.vec,
+    ATEN.upsample_bicubic2d.default,
+    ATEN._upsample_bilinear2d_aa.vec,
+    ATEN._upsample_bilinear2d_aa.default,
+    ATEN._upsample_bicubic2d_aa.vec,
+    ATEN._upsample_bicubic2d_aa.default,
+)
+
+
+def nearest_exact_as_nearest(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
+    """Write nearest-exact by whole factors as nearest: the same pixels, known everywhere."""
+    if node.op != "call_function" or node.target not in _EXACT:
+        return None
+    x = node.args[0]
+    before, after = shape_of(x)[2:], shape_of(node)[2:]
+    if any(new % old for old, new in zip(before, after, strict=True)):
+        return None
+    factors = [float(new // old) for old, new in zip(before, after, strict=True)]
+    return call(module, ATEN.upsample_nearest2d.vec, x, None, factors)
+
+
+def resize_by_products(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
+    """Write bicubic and antialiased resizes as rows @ x @ columns with fixed matrices."""
+    if node.op != "call_function" or node.target not in _RARE:
+        return None
+    x = node.args[0]
+    before, after = shape_of(x)[2:], shape_of(node)[2:]
+    if _scales(node) is not None and not _whole(before, after, _scales(node)):
+        return None
+    corners = bool(given(node, 2, False, name="align_corners"))
+    rows, columns = (
+        _matrix(node.target, old, new, corners) for old, new in zip(before, after, strict=True)
+    )
+    right = call(module, ATEN.matmul.default, x, constant(module, columns.T))
+    return call(module, ATEN.matmul.default, constant(module, rows), right)
+
+
+def _scales(node: fx.Node) -> Any:
+    return given(node, 3) if str(node.target).endswith("vec") else None
+
+
+def _whole(before: list[int], after: list[int], scales: Any) -> bool:
+    """Tell whether the sizes say the same as the scales; otherwise the grid is another."""
+    return all(
+        abs(new / old - float(scale)) < 1e-9
+        for old, new, scale in zip(before, after, scales, strict=True)
+    )
+
+
+def _matrix(target: Any, old: int, new: int, corners: bool) -> Tensor:
+    """Return what the resize makes of each unit vector: new rows, old columns."""
+    units = torch.eye(old).reshape(1, old, old, 1).expand(1, old, old, 2).contiguous()
+    packet = target.overloadpacket
+    made = packet.default(units, [new, 2], corners, None, None)
+    matrix: Tensor = made[0, :, :, 0].T.contiguous()
+    return matrix
