@@ -77,13 +77,14 @@ class Block(nn.Module):
 class Restorer(nn.Module):
     """Down to a quarter, three residual blocks around attention, up again, input skip."""
 
-    def __init__(self, width: int = 26) -> None:
+    def __init__(self, width: int = 24) -> None:
         """`width` channels at full size, four times as many at a quarter."""
         super().__init__()
         half, quarter = 2 * width, 4 * width
         self.stem = layer(3, width)
         self.down1, self.down2 = layer(width, half, 2), layer(half, quarter, 2)
         self.residual1, self.residual2 = Residual(quarter), Residual(quarter)
+        self.residual3 = Residual(quarter)
         self.block = Block(quarter, heads=4)
         self.up1 = nn.ConvTranspose2d(quarter, half, 4, 2, 1)
         self.norm1 = nn.InstanceNorm2d(half, affine=True)
@@ -97,7 +98,7 @@ class Restorer(nn.Module):
         full = self.stem(image)
         half = self.down1(full)
         y = self.block(self.residual1(self.down2(half)))
-        y = self.residual2(y)
+        y = self.residual3(self.residual2(y))
         y = F.relu(self.norm1(self.up1(y)))
         y = self.merge(torch.cat([y, half], 1))
         smooth = F.interpolate(y, scale_factor=2.0, mode="bilinear", align_corners=False)

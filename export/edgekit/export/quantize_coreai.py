@@ -111,7 +111,8 @@ def small_weights(
     choices = {
         f"inner.{name}": (recipe.layers.get(paths.get(name, name), recipe.weights), layer)
         for name, layer in module.named_modules()
-        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.weight.numel() >= MIN_ELEMENTS
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)
+        and layer.weight.numel() >= MIN_ELEMENTS
     }
     for kind in ("palette", "linear"):
         wanted = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from pathlib import Path
 
 from ai_edge_quantizer import algorithm_manager, qtyping, quantizer
@@ -58,5 +60,6 @@ def _write(work: quantizer.Quantizer, path: Path) -> None:
     # Beside its place first: an interpreter maps the file, and a mapped file that is overwritten
     # kills its process.
     temporary = path.with_suffix(".part")
-    work.quantize(None).export_model(str(temporary), overwrite=True)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        work.quantize(None).export_model(str(temporary), overwrite=True)
     temporary.replace(path)

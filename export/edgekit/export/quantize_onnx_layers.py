@@ -1,8 +1,8 @@
 """One choice for each layer of an ONNX file: computed in int8, stored small, or left as it is.
 
-``w8a8`` layers carry explicit Q/DQ pairs in the form that ONNX Runtime fuses: uint8 activations with
-fixed ranges, int8 weights an output, int32 biases. ``w8`` and ``w4`` weights are stored as integers
-behind a Cast and a Mul that the runtime folds when it loads, so they are computed in float: small,
+``w8a8`` layers carry explicit Q/DQ pairs in the form that ONNX Runtime fuses: uint8 activations
+with fixed ranges, int8 weights an output, int32 biases. ``w8`` and ``w4`` weights are stored as
+integers behind a Cast and a Mul that the runtime folds when it loads, so they are computed in float: small,
 accurate and exactly as fast as float32. (A DequantizeLinear is not folded: ONNX Runtime 1.32 keeps
 it for fusions that never come, and runs it on every call.) ``half`` weights are stored as float16.
 """
@@ -78,22 +78,27 @@ def weights_of(model: Any) -> dict[str, Batch]:
     }
 
 
-def activation_ranges(source: Path, feeds: Sequence[Feed]) -> dict[str, Ranges]:
-    """Run the float file on `feeds` and return where the inputs and outputs of its layers lie."""
-    model = onnx.load(source)
-    wanted = _watched(model)
-    known = {value.name for value in model.graph.output}
+def _telling(model: Any, wanted: Sequence[str]) -> Any:
+    """Return a session that gives inner values too."""
+    known = {value.name for value in (*model.graph.output, *model.graph.input)}
     model.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
-        for name in wanted
+        for name in dict.fromkeys(wanted)
         if name not in known
     )
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = 1
     settings.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
+    return onnxruntime.InferenceSession(
         model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
     )
+
+
+def activation_ranges(source: Path, feeds: Sequence[Feed]) -> dict[str, Ranges]:
+    """Run the float file on `feeds` and return where the inputs and outputs of its layers lie."""
+    model = onnx.load(source)
+    wanted = _watched(model)
+    session = _telling(model, wanted)
     inputs = {value.name for value in model.graph.input}
     low = dict.fromkeys(wanted, math.inf)
     high = dict.fromkeys(wanted, -math.inf)
@@ -279,6 +284,15 @@ def _computed(
         if bias in work.stored:
             node.input[2] = _integer_bias(work, node, str(bias), scale * made.scale)
         _round_result(work, node, ranges, how)
+        return
+    # ONNX Runtime makes a Gemm of MatMul and Add and then finds no int8 kernel for it; a bias of
+    # three dimensions keeps the two apart, and the MatMul is computed in int8.
+    takers = work.takers.get(node.output[0], [])
+    if node.op_type == "MatMul" and len(takers) == 1 and takers[0].op_type == "Add":
+        for place, bias in enumerate(takers[0].input):
+            if bias in work.stored and len(work.stored[bias].dims) == 1:
+                value = numpy_helper.to_array(work.stored[bias])
+                takers[0].input[place] = work.constant(f"{name}_bias", value.reshape(1, 1, -1))
 
 
 def _integer_bias(work: _Graph, node: Any, bias: str, scale: Batch) -> str:

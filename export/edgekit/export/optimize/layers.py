@@ -118,6 +118,17 @@ def _layer(module: fx.GraphModule, node: fx.Node) -> Layer | None:
                 dilation,
                 macs,
             )
+        if isinstance(inner, nn.ConvTranspose2d) and inner.groups == 1:
+            stride, padding, dilation = (
+                (int(v[0]), int(v[1])) for v in (inner.stride, inner.padding, inner.dilation)
+            )
+            shape = tuple(inner.weight.shape)
+            macs = _places(node) // shape[1] * math.prod(shape) // math.prod(stride)
+            kind: Kind = "transposed"
+            if dilation == (1, 1):
+                return Layer(
+                    name, node.name, path, kind, shape, 1, stride, padding, dilation, macs
+                )
         return None
     if node.op != "call_function" or node.target != _TRANSPOSED:
         return None

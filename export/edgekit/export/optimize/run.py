@@ -35,7 +35,8 @@ from edgekit.export.optimize.front import (
 )
 from edgekit.export.optimize.judge import Judge
 from edgekit.export.optimize.layers import layers_of
-from edgekit.export.optimize.samples import Samples, samples_of
+from edgekit.export.optimize.prepare import prepared
+from edgekit.export.optimize.samples import JUDGED_SAMPLES, Samples, samples_of
 from edgekit.export.optimize.search import Proposer, Table, evaluate, in_order, search
 from edgekit.export.optimize.sensitivity import Sensitivity, measured_alone, ranked_plans
 from edgekit.export.optimize.space import Space, space_of
@@ -54,6 +55,8 @@ FRONT, PICTURE, TRIALS, JOURNAL, ALONE, SETTINGS = (
     "settings.json",
 )
 WARM_STARTS = 16
+JUDGED: dict[Format, int] = {"aimodel": 2}
+"""Held-out pictures of a format whose interpreter needs seconds for each; 8 of any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def optimize(
     choices, OutputError if `folder` cannot be written.
     """
     source = read_student(student)
-    samples = samples_of(source)
+    samples = samples_of(source, judged=JUDGED.get(form, JUDGED_SAMPLES))
     prepared_folder(folder)
     with locked(folder):
         settings = {
@@ -112,7 +115,7 @@ def optimize(
         }
         _same_search(folder, settings)
         work = prepared_folder(folder / "source")
-        program = load_program(source)
+        program = prepared(load_program(source))
         place = Workplace(
             source,
             program,

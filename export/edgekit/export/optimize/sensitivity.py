@@ -118,15 +118,14 @@ def ranked_plans(
         for layer in layers:
             options = space.choices(layer)
 
-            def price(choice: str, layer: Layer = layer) -> float:
-                expected = cost(space, layer, choice)
-                return (
-                    sensitivity.noise[layer.name][choice] / cheapest
-                    + byte * expected.bytes / total_bytes
-                    + moment * expected.time / total_time
-                )
-
-            picked.append(min(options, key=price))
+            expected = {choice: cost(space, layer, choice) for choice in options}
+            price = {
+                choice: sensitivity.noise[layer.name][choice] / cheapest
+                + byte * expected[choice].bytes / total_bytes
+                + moment * expected[choice].time / total_time
+                for choice in options
+            }
+            picked.append(min(options, key=price.__getitem__))
         key = tuple(picked)
         if key in seen:
             continue

@@ -52,7 +52,7 @@ class OnnxSpace:
             {layer.name: (weight_of(program, layer).numpy(), layer.out_axis) for layer in every},
         )
         self.layers: Sequence[Layer] = tuple(x for x in every if x.name in self._found)
-        self._operator = {
+        self._operator: dict[str, str] = {
             node.input[1]: str(node.op_type) for node in model.graph.node if len(node.input) > 1
         }
 

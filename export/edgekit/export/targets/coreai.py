@@ -100,7 +100,7 @@ def _names(program: Program) -> dict[str, str]:
     return {
         layer.name: layer.weight.removesuffix(".weight")
         for layer in layers_of(program)
-        if layer.kind != "transposed"
+        if layer.weight.endswith(".weight")  # of a module: coreai-opt looks for modules
     }
 
 
