@@ -42,6 +42,18 @@ def bench(
             help="End with 6 unless the fastest file is so many times as fast. Repeatable.",
         ),
     ] = None,
+    estimate: Annotated[
+        bool,
+        typer.Option(
+            "--estimate",
+            help="Measure nothing: estimate the latency on phones with a Qualcomm NPU, with the "
+            "error of such estimates.",
+        ),
+    ] = False,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(help="With --estimate: only this device. Repeatable."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -50,6 +62,8 @@ def bench(
     ] = None,
 ) -> None:
     """Measure the latency of a bundle's files, all taking turns; raw samples are kept.
+
+    With --estimate nothing is measured and bench.json and the manifest stay as they are.
 
     Example: edgekit bench runs/night/bundle --baseline teacher --calls 30
     """
@@ -65,6 +79,13 @@ def bench(
     from edgekit.runtime.bundle import bundle_folder
 
     folder = bundle_folder(bundle)
+    if device and not estimate:
+        raise EdgekitError("--device needs --estimate", hint="add --estimate, or leave it out")
+    if estimate:
+        _estimate(
+            folder, target, device or [], out, measured=[*(baseline or []), *(at_least or [])]
+        )
+        return
     names = list(dict.fromkeys(baseline or []))
     for name in names:
         if name not in BASELINES:
@@ -111,6 +132,36 @@ def bench(
     show(result, shown(result))
     for sentence in check_speedups(result, bars):
         note(sentence)
+
+
+def _estimate(
+    folder: Path, target: str | None, wanted: list[str], out: Path | None, *, measured: list[str]
+) -> None:
+    from edgekit.benchmarks.estimate import as_json, estimates, shown
+    from edgekit.core.manifest import read_bundle
+    from edgekit.core.store import prepared_folder, write_json
+
+    if measured:
+        raise EdgekitError(
+            f"--estimate measures nothing, {measured[0]!r} needs a measurement",
+            hint="run `edgekit bench` twice, once with --estimate",
+        )
+    manifest = read_bundle(folder)
+    if target is not None:
+        known = sorted({entry.target for entry in manifest.models})
+        if target not in known:
+            raise unknown_name("target", target, known)
+        kept = tuple(entry for entry in manifest.models if entry.target == target)
+        manifest = manifest.model_copy(update={"models": kept})
+    made, none = estimates(manifest, wanted)
+    result = as_json(made, none)
+    files = [entry.path for entry in manifest.models]
+    if planned({"command": "bench --estimate", "files": files, "out": out}):
+        return
+    if out is not None:
+        prepared_folder(out.parent)
+        write_json(out, result)
+    show(result, shown(made, none))
 
 
 def _run_file(folder: Path) -> Path | None:
