@@ -67,6 +67,9 @@ class ParityEntry(_Strict):
     psnr_db: float = Field(description="mean over samples; identical outputs are written as 999")
     worst_psnr_db: float
     reference: Literal["student", "fp32 file"]
+    adversarial_db: dict[str, float] = Field(
+        default_factory=dict, description="black, white, noise, hot pixel: dB of each"
+    )
 
 
 class ModelEntry(_Strict):
@@ -112,7 +115,10 @@ class Refusal(_Strict):
 
 
 class GoldenEntry(_Strict):
-    """Input and output vectors that every runtime checks itself against (NPZ of float32, NCHW)."""
+    """Input and output vectors that every runtime checks itself against (NPZ of float32, NCHW).
+
+    Each array holds the samples one after another along its first axis.
+    """
 
     path: RelativePath
     sha256: Sha256

@@ -19,7 +19,7 @@ from edgekit.core.tensors import Batch, Photos
 
 
 def read_feeds(path: Path, ports: Sequence[Port]) -> list[dict[str, Batch]]:
-    """Return one feed (port name -> array with a batch axis of 1) for each sample in `path`.
+    """Return one feed (port name -> array of the port's shape) for each sample in `path`.
 
     Raises BadInput if the file lacks a port or an array has the wrong shape.
     """
@@ -33,9 +33,15 @@ def read_feeds(path: Path, ports: Sequence[Port]) -> list[dict[str, Batch]]:
     missing = [port.name for port in ports if port.name not in arrays]
     if missing:
         raise BadInput(f"{path} has no array {missing[0]!r}", hint="distil the student again")
-    count = min(len(array) for array in arrays.values())
+    rows = {port.name: max(1, port.shape[0]) for port in ports}  # most ports have a batch of 1
+    count = min(len(array) // rows[name] for name, array in arrays.items())
     return [
-        {port.name: to_port(arrays[port.name][i : i + 1], port) for port in ports}
+        {
+            port.name: to_port(
+                arrays[port.name][i * rows[port.name] : (i + 1) * rows[port.name]], port
+            )
+            for port in ports
+        }
         for i in range(count)
     ]
 

@@ -156,7 +156,7 @@ def check_concepts(folder: Path, manifest: BundleManifest) -> list[Check]:
 
 
 def read_golden(folder: Path, manifest: BundleManifest) -> list[dict[str, Batch]]:
-    """Return the golden samples, each a mapping from port name to an array with a batch of 1.
+    """Return the golden samples, each a mapping from port name to its array.
 
     Raises BadInput if the file is missing, was changed, or holds no sample.
     """
@@ -169,10 +169,14 @@ def read_golden(folder: Path, manifest: BundleManifest) -> list[dict[str, Batch]
         )
     with np.load(path, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
-    count = min((len(array) for array in arrays.values()), default=0)
-    if count == 0:
-        raise BadInput(f"{path} holds no sample", hint="export the bundle again")
-    return [{name: a[i : i + 1] for name, a in arrays.items()} for i in range(count)]
+    count = manifest.golden.samples
+    if count < 1 or not arrays or any(len(a) < count or len(a) % count for a in arrays.values()):
+        raise BadInput(f"{path} holds no {count} samples", hint="export the bundle again")
+    rows = {name: len(array) // count for name, array in arrays.items()}  # a port may hold several
+    return [
+        {name: a[i * rows[name] : (i + 1) * rows[name]] for name, a in arrays.items()}
+        for i in range(count)
+    ]
 
 
 def check_file(
