@@ -26,6 +26,7 @@ COMMANDS = {
     "teacher": ("edgekit.cli.teacher", "Inspect, sample or train a diffusion teacher."),
     "pairs": ("edgekit.cli.pairs", "Make and inspect (photo, edit) pairs with a teacher."),
     "distill": ("edgekit.cli.distill", "Train a small student for one concept."),
+    "check": ("edgekit.cli.check", "Say which unit of a phone would run each part of a student."),
     "export": ("edgekit.cli.export", "Turn a student into verified files for phones."),
     "optimize": ("edgekit.cli.optimize", "Find the best precision of each layer by measuring."),
     "adapters": ("edgekit.cli.adapters", "Add concepts to an exported base, list and remove them."),

@@ -94,6 +94,11 @@ class ModelEntry(_Strict):
     placement: dict[str, int] = Field(
         default_factory=dict, description="operator name -> count, as stored in the file"
     )
+    units: dict[str, int] = Field(
+        default_factory=dict,
+        description="unit (npu, gpu, xnnpack, cpu) -> how many of these operators it runs by "
+        "published tables; empty where none is published",
+    )
     tools: dict[str, str] = Field(description="package -> version that wrote the file")
     rewrites: tuple[str, ...] = Field(
         default=(), description="graph rewrites that were needed for this file, by name"

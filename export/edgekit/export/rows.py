@@ -32,6 +32,7 @@ from edgekit.export.parity import (
     missed_bar,
     to_layout,
 )
+from edgekit.export.placement.tables import coverage
 from edgekit.export.program import (
     Feed,
     Program,
@@ -356,6 +357,7 @@ def shipped(place: Workplace, precision: Precision, outcome: Outcome, name: str)
     final = place.out / relative
     copied(outcome.path, final)
     converter = place.converter
+    operators = converter.operators(final)
     return ModelEntry(
         target=form.target,
         format=form.name,
@@ -369,7 +371,8 @@ def shipped(place: Workplace, precision: Precision, outcome: Outcome, name: str)
         recipe=outcome.words,
         executed=outcome.parity is not None and outcome.parity.protocol == PROTOCOL,
         parity=outcome.parity.entry() if outcome.parity else None,
-        placement=converter.operators(final),
+        placement=operators,
+        units=coverage(form.name, precision, operators),
         tools=tool_versions(form.name),
         fingerprint=fingerprint_of(final),
     )

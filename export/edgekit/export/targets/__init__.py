@@ -203,12 +203,11 @@ def wanted_rows(targets: Sequence[str], precisions: Sequence[str] = PRECISIONS) 
     return [(form, kind) for target in chosen for form in TARGETS[target] for kind in kinds]
 
 
-def checked_targets(targets: Sequence[str]) -> tuple[TargetName, ...]:
+def named_targets(targets: Sequence[str]) -> tuple[TargetName, ...]:
     """Return `targets` without aliases and repetition, in the order of the table.
 
-    Raises EdgekitError for an unknown one (with the nearest name) or for none at all, and
-    DependencyMissing, which names the extra, for one whose packages are not installed. `all`
-    leaves out what is not installed; `missing_targets` says what that is.
+    Nothing needs to be installed. Raises EdgekitError for an unknown name (with the nearest one)
+    or for none at all.
     """
     for name in targets:
         if name not in TARGETS and name not in ALIASES:
@@ -216,16 +215,24 @@ def checked_targets(targets: Sequence[str]) -> tuple[TargetName, ...]:
     if not targets:
         raise unknown_name("target", "", (*TARGETS, *ALIASES))
     named = {*targets, *(WEB if "web" in targets else ())}
-    chosen = [target for target in TARGETS if target in named]
-    for target in chosen:
-        if problem := missing_package(target):
-            raise problem
-    if "all" not in targets:
-        return tuple(chosen)
-    missing = missing_targets()
+    return tuple(target for target in TARGETS if target in named or "all" in named)
+
+
+def checked_targets(targets: Sequence[str]) -> tuple[TargetName, ...]:
+    """Return the targets named that can be written here.
+
+    Raises what `named_targets` raises, and DependencyMissing, which names the extra, for one whose
+    packages are not installed. `all` leaves out what is not installed; `missing_targets` says what
+    that is.
+    """
+    named, missing = named_targets(targets), missing_targets()
+    asked = {*targets, *(WEB if "web" in targets else ())}
+    for target in named:
+        if target in missing and target in asked:
+            raise missing[target]
     if len(missing) == len(TARGETS):
         raise missing["onnx"]
-    return tuple(target for target in TARGETS if target not in missing)
+    return tuple(target for target in named if target not in missing)
 
 
 def missing_targets() -> dict[TargetName, DependencyMissing]:
