@@ -37,6 +37,17 @@ def adversarial_feeds(
     return feeds
 
 
+def with_extremes(
+    ports: Sequence[Port], calibration: Sequence[Mapping[str, Batch]]
+) -> list[Mapping[str, Batch]]:
+    """Return the calibration samples and all black and all white.
+
+    Static int8 cuts off what its samples never reached. On trained students the two cost nothing
+    on photos; a student calibrated without white gave 8 dB on it, with them 36 dB.
+    """
+    return [*calibration, *adversarial_feeds(ports, calibration)[:2]]
+
+
 def half_feeds(program: Program, sources: Sources) -> list[Mapping[str, Batch]]:
     """Return the feeds on which the range of each value is measured: calibration and extremes."""
     feeds = list(sources.calibration())

@@ -22,14 +22,15 @@ from edgekit.core.manifest import Format, ModelEntry, PortEntry
 from edgekit.core.seams import OpenSession, Port, Precision, Session
 from edgekit.core.store import file_sha256, prepared_folder, size_bytes, write_json
 from edgekit.core.tensors import Batch
+from edgekit.export.adversarial import with_extremes
 from edgekit.export.cache import copied, removed
 from edgekit.export.first_bad_layer import first_bad_layer
+from edgekit.export.judgement import judged
 from edgekit.export.parity import (
     PROTOCOL,
     Parity,
     from_layout,
     measured,
-    missed_bar,
     to_layout,
 )
 from edgekit.export.placement.tables import coverage
@@ -88,11 +89,19 @@ class Workplace:
         """The module that writes this format."""
         return converter_of(self.form)
 
+    @property
+    def in_levels(self) -> bool:
+        """Whether the files give bytes, where one gray level is the least difference."""
+        given = port_pairs(self.converter, self.program.outputs, output=True)
+        return any(entry.dtype == "image" for _, entry in given)
+
     def sources(self) -> Sources:
         """Return what a converter may start from; other precisions are made on demand."""
         return Sources(
             self._made,
-            lambda: calibration_feeds(self.student, limit=CALIBRATION_SAMPLES),
+            lambda: with_extremes(
+                self.student.inputs, calibration_feeds(self.student, limit=CALIBRATION_SAMPLES)
+            ),
             self.options,
         )
 
@@ -239,16 +248,14 @@ def _attempt(place: Workplace, precision: Precision, recipe: str) -> Outcome:
         return Outcome("quality", mislabelled, path, words)
     if precision in REDUCED and size_bytes(path) >= size_bytes(place.sources().made("fp32")):
         return Outcome("refused", "is not smaller than the fp32 file", path, words)
-    parity = parity_of(place, path)
-    if parity is None:
-        return Outcome("shipped", "", path, words)
-    reason = missed_bar(parity, precision, levels=in_levels(place))
-    if reason is None:
-        return Outcome("shipped", "", path, words, parity)
-    if precision in REDUCED:
-        return Outcome("refused", reason, path, words, parity)
-    layer = _first_bad(place, precision, recipe)
-    return Outcome("parity", f"{reason}; the first bad layer is {layer}", path, words, parity)
+    verdict = judged(place, path, precision)
+    if not verdict.reason:
+        return Outcome("shipped", "", path, words, verdict.parity)
+    if precision in REDUCED and not verdict.broken:
+        return Outcome("refused", verdict.reason, path, words, verdict.parity)
+    layer = verdict.layer or _first_bad(place, precision, recipe)
+    reason = f"{verdict.reason}; the first bad layer is {layer}"
+    return Outcome("parity", reason, path, words, verdict.parity)
 
 
 def _not_int8(converter: Converter, path: Path) -> str | None:
@@ -271,8 +278,7 @@ def port_pairs(
 
 def in_levels(place: Workplace) -> bool:
     """Tell whether the format's files give bytes, where one gray level is the least difference."""
-    given = port_pairs(place.converter, place.program.outputs, output=True)
-    return any(entry.dtype == "image" for _, entry in given)
+    return place.in_levels
 
 
 def opened(place: Workplace, path: Path) -> tuple[Session, str] | None:

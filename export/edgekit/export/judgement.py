@@ -1,0 +1,220 @@
+"""Is a file the student? Photos, feeds that no photo looks like, every size, and its weights."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgekit.core.seams import Precision, Session
+from edgekit.core.tensors import Batch
+from edgekit.export.adversarial import KINDS, adversarial_feeds
+from edgekit.export.parity import (
+    ADVERSARIAL_INT8_DB,
+    PASS_DB,
+    PROTOCOL,
+    Parity,
+    measured,
+    missed_bar,
+)
+from edgekit.export.program import Feed, Program, Student, calibration_feeds, reference_outputs, run
+from edgekit.export.rounding_floor import rounded_db
+from edgekit.export.sizes import feed_at, sides_of, sized
+from edgekit.export.stored_weights import first_wrong_weight, stored_weights
+
+if TYPE_CHECKING:
+    from edgekit.export.rows import Workplace
+
+MARGIN_DB: Mapping[Precision, float] = {"fp16": 12.0, "int8": 10.0}
+"""How far below the rounded student a file may be: no runtime rounds just as the student does.
+docs/parity.md has the measured gaps; the largest of a good file was 5 dB."""
+CEILING_DB: Mapping[Precision, float] = {"fp16": 66.0, "int8": 50.0}
+"""The bar of a student that rounding hardly touches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found about a file."""
+
+    parity: Parity | None
+    """On held-out photos; None where nothing here runs the file."""
+    reason: str = ""
+    """Why it does not ship, empty if it does."""
+    layer: str = ""
+    """The wrong layer, where it is known without a search."""
+    broken: bool = False
+    """Whether no precision excuses it: the file holds something else than the student."""
+
+
+def judged(place: Workplace, path: Path, precision: Precision) -> Verdict:
+    """Execute a file on everything and look at what it stores."""
+    from edgekit.export.rows import opened
+
+    found = opened(place, path)
+    if found is None:
+        return Verdict(None)
+    session, protocol = found
+    photos = _measured(place, place.program, session, place.feeds, place.references, protocol)
+    levels = place.in_levels and protocol == PROTOCOL
+    hard = hard_feeds(place.student)
+    extremes = _measured(place, place.program, session, hard.feeds, hard.references, protocol)
+    sides = [_at_side(place, session, side, protocol) for side in _sides(place)]
+    reason = missed_bar(photos, precision, levels=levels)
+    reason = reason or _missed_floor(place, photos, precision, protocol)
+    reason = reason or _missed_extreme(extremes, precision, levels)
+    reason = reason or next(
+        filter(None, (missed_bar(p, precision, levels=levels) for p in sides)), ""
+    )
+    seen = photos.joined(extremes, KINDS)
+    if wrong := _wrong_weight(place, path, precision):
+        name, what = wrong
+        words = (
+            f"stores a weight that {what}" if not reason else f"{reason}, and stores a wrong weight"
+        )
+        return Verdict(seen, words, owner(place.program, name), broken=True)
+    return Verdict(seen, reason or "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Hard:
+    feeds: Sequence[Feed]
+    references: Sequence[Mapping[str, Batch]]
+
+
+def hard_feeds(student: Student) -> _Hard:
+    """Return the adversarial feeds of a student and its own answers."""
+    return _hard_feeds(student.sha256, _Held(student))
+
+
+class _Held:
+    """A student that is equal to any other, so that its hash alone is the key of a cache."""
+
+    def __init__(self, student: Student) -> None:
+        self.student = student
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Held)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@functools.lru_cache(maxsize=4)
+def _hard_feeds(sha256: str, held: _Held) -> _Hard:
+    feeds = adversarial_feeds(held.student.inputs, calibration_feeds(held.student, limit=16))
+    return _Hard(feeds, reference_outputs(held.student, feeds))
+
+
+def _measured(
+    place: Workplace,
+    program: Program,
+    session: Session,
+    feeds: Sequence[Feed],
+    references: Sequence[Mapping[str, Batch]],
+    protocol: str,
+) -> Parity:
+    from edgekit.export.rows import port_pairs
+
+    pairs = {
+        output: [
+            (ours, theirs.port())
+            for ours, theirs in port_pairs(
+                place.converter, program.outputs if output else program.inputs, output=output
+            )
+        ]
+        for output in (False, True)
+    }
+    return measured(
+        session, feeds, references, inputs=pairs[False], outputs=pairs[True], protocol=protocol
+    )
+
+
+def _sides(place: Workplace) -> list[int]:
+    own = sides_of(place.program, place.options)
+    return [side for side in own if side in place.options.sizes]
+
+
+def _at_side(place: Workplace, session: Session, side: int, protocol: str) -> Parity:
+    there = sized(place.program, side)
+    feeds = [feed_at(place.program, feed, side) for feed in place.feeds[:2]]
+    references = [run(there, feed) for feed in feeds]
+    return _measured(place, there, session, feeds, references, protocol)
+
+
+def _missed_floor(
+    place: Workplace, photos: Parity, precision: Precision, protocol: str
+) -> str | None:
+    """Say that a file is further from the student than rounding explains."""
+    if precision not in MARGIN_DB or (place.in_levels and protocol == PROTOCOL):
+        return None
+    floor = min(rounded_db(place.program, place.feeds, precision)) - MARGIN_DB[precision]
+    bar = min(CEILING_DB[precision], floor)
+    worst = min(photos.psnr_db)
+    if worst >= max(PASS_DB[precision], bar):
+        return None
+    return (
+        f"reaches {worst:.1f} dB on its worst held-out sample, where rounding alone leaves at "
+        f"least {bar:.0f} dB"
+    )
+
+
+def _missed_extreme(extremes: Parity, precision: Precision, levels: bool) -> str | None:
+    for kind, psnr, most in zip(KINDS, extremes.psnr_db, extremes.max_abs, strict=True):
+        if precision in ("int8", "mixed"):
+            if psnr < ADVERSARIAL_INT8_DB:
+                return f"reaches {psnr:.1f} dB on {kind}, less than {ADVERSARIAL_INT8_DB:.0f} dB"
+        elif reason := missed_bar(Parity((psnr,), (most,)), precision, levels=levels):
+            return f"on {kind}: {reason}"
+    return None
+
+
+def _wrong_weight(place: Workplace, path: Path, precision: Precision) -> tuple[str, str] | None:
+    """Return the weight that differs from the float32 file's, which holds what was computed."""
+    if precision == "fp32":
+        return None
+    found = stored_weights(place.form, path)
+    if found is None:
+        return None
+    right = stored_weights(place.form, place.sources().made("fp32"))
+    return (
+        None if right is None else _named(place, right, first_wrong_weight(right, found, precision))
+    )
+
+
+def _named(
+    place: Workplace, right: Mapping[str, Batch], wrong: tuple[str, str] | None
+) -> tuple[str, str] | None:
+    return (
+        None
+        if wrong is None
+        else (_parameter(place.program, right[wrong[0]]) or wrong[0], wrong[1])
+    )
+
+
+def _parameter(program: Program, weight: Batch) -> str:
+    """Return the path of the program's parameter that holds the same numbers in any order."""
+    import numpy as np
+
+    wanted = np.sort(weight.reshape(-1))
+    for name, value in program.module.state_dict().items():
+        if value.numel() == wanted.size and np.allclose(
+            np.sort(value.detach().numpy().reshape(-1)), wanted, rtol=1e-3, atol=1e-6
+        ):
+            return str(name)
+    return ""
+
+
+def owner(program: Program, parameter: str) -> str:
+    """Return the module path in the student of a parameter of the program, or what is known."""
+    from edgekit.export.graph import module_path
+
+    layer = parameter.rpartition(".")[0]
+    for node in program.module.graph.nodes:
+        if str(node.target) in (layer, parameter) and node.op in ("call_module", "get_attr"):
+            users = [node] if node.op == "call_module" else list(node.users)
+            path = next((path for user in users if (path := module_path(user))), "")
+            if path:
+                return f"{path} ({parameter.rpartition('.')[2]})"
+    return parameter
