@@ -36,7 +36,9 @@ def optimize(
     trials: int | None = typer.Option(None, help="Most candidates; by default time decides."),
     seed: int = typer.Option(0, help="Decides what the estimator proposes."),
     qat: bool = typer.Option(
-        False, "--qat", help="If the best misses --min-db, fine-tune the student to its recipe."
+        False,
+        "--qat",
+        help="If nothing keeps the limits, fine-tune the student to the nearest recipe.",
     ),
     out: Path | None = typer.Option(
         None, help="Bundle folder that the best file is put into.", show_default="RUN/bundle"
@@ -87,6 +89,10 @@ def optimize(
         seed=seed,
         report=ConsoleReport(),
     )
+    if found.best is None and qat:
+        from edgekit.export.optimize.fine_tune import fine_tuned
+
+        found = fine_tuned(found, limits, report=ConsoleReport())
     _tell_front(found)
     if found.best is None:
         raise missed_all(found, limits)

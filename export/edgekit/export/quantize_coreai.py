@@ -155,6 +155,7 @@ def _palette(choice: Weights, shape: torch.Size) -> Any:
         op_input_spec=None,
         op_output_spec=None,
         op_state_spec=dict.fromkeys(OpKMeansPalettizerConfig.get_default_state_spec(), spec),
+        rounding_precision=6,  # 4 by default: a palette chosen beforehand would be moved
     )
 
 

@@ -1,32 +1,29 @@
-"""Int8 by NNCF's post-training quantization, for ONNX files and for OpenVINO's own format.
+"""Int8 ONNX files by NNCF's post-training quantization.
 
-NNCF and OpenVINO carry openvino-telemetry; it is switched off before they are imported.
+NNCF carries openvino-telemetry; it is switched off before NNCF is imported.
 """
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from edgekit.core.store import write_bytes
+from edgekit.core.telemetry import silenced
 from edgekit.export.program import Feed
-
-
-def without_telemetry() -> None:
-    """Keep NNCF and OpenVINO from sending anything; call it before they are imported."""
-    os.environ["OPENVINO_TELEMETRY_DISABLE"] = "1"
-    os.environ["NNCF_TELEMETRY_DISABLE"] = "1"
 
 
 def quantize_onnx(
     source: Path, path: Path, *, feeds: Sequence[Feed], fast_bias: bool = True
 ) -> str:
     """Quantize the float32 ONNX file `source` into `path` and return the recipe in words."""
-    without_telemetry()
+    silenced()
     import nncf
     import onnx
+
+    nncf.set_log_level(logging.ERROR)
 
     data = nncf.Dataset([dict(feed) for feed in feeds])
     made: Any = nncf.quantize(

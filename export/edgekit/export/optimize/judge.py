@@ -64,7 +64,7 @@ class Judge:
 
     def measure(self, path: Path) -> Measured:
         """Execute the file on every held-out feed of the workplace."""
-        session = _session(self.place, path)
+        session = session_of(self.place, path)
         feeds, references = self.place.feeds, self.place.references
         scores, flips = [], []
         for index, (feed, reference) in enumerate(zip(feeds, references, strict=True)):
@@ -84,7 +84,7 @@ class Judge:
 
     def noise(self, path: Path, feeds: Sequence[Feed], references: Sequence[Any]) -> float:
         """Return the mean squared error of the file, peak to peak 1, on `feeds`."""
-        session = _session(self.place, path)
+        session = session_of(self.place, path)
         found = [
             error(self.place, reference, outputs_of(self.place, session, feed))
             for feed, reference in zip(feeds, references, strict=True)
@@ -94,7 +94,7 @@ class Judge:
     def _times(self, session: Session) -> tuple[float, float]:
         feed = file_feed(self.place, self.place.feeds[0])
         calls = [lambda: session.run(feed)]
-        reference = _session(self.place, self.float_file)
+        reference = session_of(self.place, self.float_file)
         calls.append(lambda: reference.run(feed))
         one, two = interleaved(calls, CALLS, WARM_UP)
         return round(one, 4), round(two, 4)
@@ -111,7 +111,8 @@ def interleaved(calls: Sequence[Callable[[], object]], count: int, warm_up: int)
     return [statistics.median(kept[warm_up:]) for kept in samples]
 
 
-def _session(place: Workplace, path: Path) -> Session:
+def session_of(place: Workplace, path: Path) -> Session:
+    """Open a file; NotImplementedError where nothing here can run it."""
     found = opened(place, path)
     if found is None:
         raise NotImplementedError(f"{path.name} cannot be executed on this machine")

@@ -126,9 +126,7 @@ def _layer(module: fx.GraphModule, node: fx.Node) -> Layer | None:
             macs = _places(node) // shape[1] * math.prod(shape) // math.prod(stride)
             kind: Kind = "transposed"
             if dilation == (1, 1):
-                return Layer(
-                    name, node.name, path, kind, shape, 1, stride, padding, dilation, macs
-                )
+                return Layer(name, node.name, path, kind, shape, 1, stride, padding, dilation, macs)
         return None
     if node.op != "call_function" or node.target != _TRANSPOSED:
         return None

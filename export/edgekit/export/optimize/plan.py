@@ -24,6 +24,10 @@ GRIDS = {
     "p4": Grid("palette", 4),
     "p3": Grid("palette", 3),
     "p2": Grid("palette", 2),
+    "p6g": Grid("palette", 6, 16),
+    "p4g": Grid("palette", 4, 16),
+    "p3g": Grid("palette", 3, 16),
+    "p2g": Grid("palette", 2, 16),
 }
 """Choice of a layer -> the grid that its weights lie on; no grid for float and half."""
 
@@ -42,6 +46,10 @@ MEANING = {
     "p4": "palette of 16 weights",
     "p3": "palette of 8 weights",
     "p2": "palette of 4 weights",
+    "p6g": "palette of 64 weights for every 16 outputs",
+    "p4g": "palette of 16 weights for every 16 outputs",
+    "p3g": "palette of 8 weights for every 16 outputs",
+    "p2g": "palette of 4 weights for every 16 outputs",
 }
 
 

@@ -14,6 +14,7 @@ k-means weighted by the inputs' power and refitted by least squares between pass
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -46,11 +47,13 @@ class Grid:
 
     kind: str
     bits: int
+    group: int = 0
+    """Outputs that share a palette; 0 for one palette a layer."""
 
     @property
     def name(self) -> str:
         """A short name, such as linear8 or palette4."""
-        return f"{self.kind}{self.bits}"
+        return f"{self.kind}{self.bits}" + (f"-{self.group}" if self.group else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,6 @@ class Rounded:
     weight: Tensor
     scale: Tensor | None = None
     """Of a linear grid: one step an output, along the layer's `out_axis`."""
-    palette: Tensor | None = None
 
 
 @dataclass
@@ -110,7 +112,8 @@ def rounded(weight: Tensor, layer: Layer, grid: Grid, moment_GKK: Tensor | None)
     if moment_GKK is None:
         moment_GKK = torch.eye(w_GOK.shape[2], dtype=torch.float64).expand(w_GOK.shape[0], -1, -1)
         if grid.kind == "palette":
-            return _nearest_palette(w_GOK, layer, grid.bits)
+            parts = [_nearest_palette(w, grid.bits) for w in w_GOK.split(_share(w_GOK, grid), 1)]
+            return Rounded(from_rows(torch.cat(parts, 1).float(), layer))
     if grid.kind == "linear":
         parts, scales = zip(
             *(_linear(w, h, grid.bits) for w, h in zip(w_GOK, moment_GKK, strict=True)),
@@ -118,15 +121,21 @@ def rounded(weight: Tensor, layer: Layer, grid: Grid, moment_GKK: Tensor | None)
         )
         made = from_rows(torch.stack(parts).float(), layer)
         return Rounded(made, scale=torch.cat(scales).float())
-    made_GOK, palette = _palette(w_GOK, moment_GKK, grid.bits)
-    return Rounded(from_rows(made_GOK.float(), layer), palette=palette.float())
+    made = [_palette(w, moment_GKK, grid.bits) for w in w_GOK.split(_share(w_GOK, grid), 1)]
+    return Rounded(from_rows(torch.cat(made, 1).float(), layer))
 
 
-def _nearest_palette(w_GOK: Tensor, layer: Layer, bits: int) -> Rounded:
+def _share(w_GOK: Tensor, grid: Grid) -> int:
+    """Return how many outputs share a palette."""
+    outputs = w_GOK.shape[1]
+    return math.gcd(outputs, grid.group) if grid.group and len(w_GOK) == 1 else outputs
+
+
+def _nearest_palette(w_GOK: Tensor, bits: int) -> Tensor:
+    if len(w_GOK.unique()) <= 2**bits:  # on a grid already
+        return w_GOK
     values = _weighted_means(w_GOK.flatten(), torch.ones_like(w_GOK.flatten()), 2**bits)
-    values = values.half().double()
-    made = _nearest(w_GOK, values)
-    return Rounded(from_rows(made.float(), layer), palette=values.float())
+    return _nearest(w_GOK, values.half().double())
 
 
 def _linear(w_OK: Tensor, h_KK: Tensor, bits: int) -> tuple[Tensor, Tensor]:
@@ -195,11 +204,11 @@ def _codes(w_OK: Tensor, h_KK: Tensor, scale_O: Tensor, top: int) -> Tensor:
     return (swept / scale_O[:, None]).round()
 
 
-def _palette(w_GOK: Tensor, h_GKK: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+def _palette(w_GOK: Tensor, h_GKK: Tensor, bits: int) -> Tensor:
     """Choose the values by weighted k-means, then sweep and refit in turns."""
     power = torch.stack([h.diagonal() for h in h_GKK])[:, None].expand_as(w_GOK)
     values = _weighted_means(w_GOK.flatten(), power.flatten(), 2**bits)
-    best: tuple[float, Tensor, Tensor] | None = None
+    best: tuple[float, Tensor] | None = None
     for _ in range(PALETTE_PASSES if len(values) <= MOST_REFITTED else 1):
         values = values.half().double()  # what a file stores
         made = torch.stack(
@@ -213,12 +222,12 @@ def _palette(w_GOK: Tensor, h_GKK: Tensor, bits: int) -> tuple[Tensor, Tensor]:
             for w, m, h in zip(w_GOK, made, h_GKK, strict=True)
         )
         if best is None or cost < best[0]:
-            best = (cost, made, values)
+            best = (cost, made)
         if len(values) > MOST_REFITTED:
             break
         values = _refitted(w_GOK, made, h_GKK, values)
     assert best is not None
-    return best[1], best[2]
+    return best[1]
 
 
 def _nearest(column: Tensor, values: Tensor) -> Tensor:

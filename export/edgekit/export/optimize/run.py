@@ -18,6 +18,7 @@ from edgekit.core.store import (
     locked,
     prepared_folder,
     read_json,
+    size_bytes,
     value_sha256,
     write_bytes,
     write_json,
@@ -167,7 +168,7 @@ def _searched(
     judge = Judge(place, bool(space.times), place.sources().made("fp32"))
     alone = _alone(place, space, judge, samples, folder, kept, report)
     float_bytes = 4.0 * sum(layer.elements for layer in layers_of(place.program))
-    fixed = max(0.0, _size(judge.float_file) - 4.0 * sum(x.elements for x in space.layers))
+    fixed = max(0.0, size_bytes(judge.float_file) - 4.0 * sum(x.elements for x in space.layers))
     warm = ranked_plans(
         space,
         alone,
@@ -185,7 +186,7 @@ def _searched(
         return None
 
     def saved() -> None:
-        _save(place, samples, folder, table.rows, limits, alone, "")
+        save(place, samples, folder, table.rows, limits, "")
         note = f"{len(table.rows)} candidates, {_told(table.rows, limits)}"
         used = spent + time.monotonic() - start
         done, total = (len(table.rows), trials) if trials else (int(used), int(budget_s))
@@ -200,7 +201,7 @@ def _searched(
         over,
         saved,
     )
-    return _save(place, samples, folder, table.rows, limits, alone, reason)
+    return save(place, samples, folder, table.rows, limits, reason)
 
 
 def _limited(
@@ -211,12 +212,6 @@ def _limited(
     if db < limits.min_db + 1 or (limits.max_bytes and size_bytes > limits.max_bytes):
         value -= 100
     return value
-
-
-def _size(path: Path) -> float:
-    from edgekit.core.store import size_bytes
-
-    return float(size_bytes(path))
 
 
 def _alone(
@@ -235,11 +230,10 @@ def _alone(
         seconds = round(before + time.monotonic() - start, 2)
         write_json(folder / ALONE, {"seconds": seconds, "mean_squared_error": found})
 
-    rounding = space.rounding  # type: ignore[attr-defined]
     return measured_alone(
         place,
         space,
-        rounding,
+        space.rounding,
         judge,
         samples.calibration,
         scratch=prepared_folder(folder / "source"),
@@ -258,15 +252,15 @@ def _told(rows: Sequence[Row], limits: Limits) -> str:
     return f"best {found.bytes / 1000:.0f} kB, {found.db:.1f} dB{speed}"
 
 
-def _save(
+def save(
     place: Workplace,
     samples: Samples,
     folder: Path,
     rows: Sequence[Row],
     limits: Limits,
-    alone: Sensitivity,
     reason: str,
 ) -> Found:
+    """Write the front and its picture, delete files that nothing needs, return what was found."""
     best, closest = chosen(rows, limits), nearest(rows, limits)
     on_front = front(rows)
     notes = tuple(warnings_about(best, rows)) if best else ()

@@ -12,6 +12,7 @@ from edgekit.core.errors import TargetUnsupported
 from edgekit.core.manifest import Format
 from edgekit.export.optimize.layers import Layer
 from edgekit.export.optimize.plan import BITS, Plan
+from edgekit.export.optimize.rounding import Rounding
 from edgekit.export.program import Feed
 from edgekit.export.rows import Workplace
 
@@ -44,6 +45,7 @@ class Space(Protocol):
     """Choices that change weights alone, so that PyTorch tells their error exactly."""
     times: Mapping[str, float]
     """Choice -> expected time in units of float32; empty where time is not measured."""
+    rounding: Rounding
 
     def choices(self, layer: Layer) -> tuple[str, ...]:
         """Return what `layer` may be, the most exact first."""

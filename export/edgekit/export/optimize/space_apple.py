@@ -30,9 +30,15 @@ NAMES = {
     "p4": "palette-4",
     "p3": "palette-3",
     "p2": "palette-2",
+    "p6g": "palette-6-group-16",
+    "p4g": "palette-4-group-16",
+    "p3g": "palette-3-group-16",
+    "p2g": "palette-2-group-16",
 }
 """Choice of a layer -> its name in the language of weights."""
 CHOICES = ("half", "w8", "p6", "p4", "p3", "p2")
+GROUPED = ("half", "w8", "p6g", "p4g", "p3g", "p2g")
+"""From iOS 18 on; a palette for every 16 outputs costs a few bytes and gains some decibels."""
 
 
 class AppleSpace:
@@ -57,7 +63,8 @@ class AppleSpace:
 
     def choices(self, layer: Layer) -> tuple[str, ...]:
         """Return what `layer` may be on the oldest system asked for."""
-        found = allowed(self._place.form, layer, CHOICES)
+        grouped = self._ios >= 18 and layer.groups == 1 and layer.kind != "transposed"
+        found = allowed(self._place.form, layer, GROUPED if grouped else CHOICES)
         return tuple(name for name in found if weights_named(NAMES[name]).ios <= self._ios)
 
     def options(self) -> Mapping[str, tuple[str, ...]]:

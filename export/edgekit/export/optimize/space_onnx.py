@@ -106,10 +106,11 @@ class OnnxSpace:
     def _whole(self, plan: Plan, path: Path) -> str:
         from edgekit.export.targets import onnx as target
 
-        if plan.back_end == "nncf":
+        if plan.back_end.startswith("nncf"):
             from edgekit.export.quantize_nncf import quantize_onnx
 
-            return quantize_onnx(self._source, path, feeds=self._feeds)
+            fast = plan.back_end == "nncf"
+            return quantize_onnx(self._source, path, feeds=self._feeds, fast_bias=fast)
         kind, _, recipe = plan.back_end.partition(" ")
         if kind == "int8":
             from edgekit.export.quantize_onnx import static_int8

@@ -1,0 +1,208 @@
+"""`edgekit optimize` beside NNCF, ai-edge-quantizer, ONNX Runtime and coreai-opt, on one network.
+
+    python benchmarks/optimize_peers.py --student runs/restorer --out benchmarks/results/optimize_peers.json
+
+Without a student one is trained first (benchmarks/optimize_net.py, nine minutes). Every tool gets the
+same float32 program, the same calibration pictures and is judged on the same held-out pictures; in
+the end all files of a format are timed in turns, in one process. `--table` prints the page's table.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+BASELINES: dict[str, tuple[tuple[str, str], ...]] = {
+    "onnx": (
+        ("fp32", "float32"),
+        ("fp16", "float16"),
+        ("int8 all", "ONNX Runtime static QDQ, per channel"),
+        ("int8 s8s8", "ONNX Runtime static QDQ, int8 activations"),
+        ("nncf", "NNCF post-training, fast bias correction"),
+        ("nncf accurate", "NNCF post-training, accurate bias correction"),
+    ),
+    "tflite": (
+        ("fp32", "float32"),
+        ("fp16", "float16 weights"),
+        ("int8 dynamic", "ai-edge-quantizer dynamic int8"),
+        ("int8 static", "ai-edge-quantizer static int8"),
+        ("int8 weights", "ai-edge-quantizer weight-only int8"),
+    ),
+    "aimodel": (
+        ("fp16", "float16"),
+        ("int8 palette-half", "coreai-opt palette w8"),
+        ("int8 palette-6", "coreai-opt palette w6"),
+        ("int8 palette-4", "coreai-opt palette w4"),
+        ("int8 linear-half", "coreai-opt linear w8"),
+    ),
+}
+ANCHOR = {"onnx": "nncf", "tflite": "int8 dynamic", "aimodel": "int8 palette-4"}
+"""The baseline whose bytes ours must not exceed."""
+TRIALS = {"onnx": (24, 14), "tflite": (20, 10), "aimodel": (14, 8)}
+"""Candidates of a search without limits, and more of one under the anchor's bytes."""
+CALLS = 25
+
+
+def compared(student: Path, form: str, work: Path, trials: tuple[int, int]) -> dict[str, Any]:
+    """Search one format, make the baselines, and time all of them in turns."""
+    from edgekit.export.optimize.front import Limits, front, row_score
+    from edgekit.export.optimize.judge import Judge, file_feed, interleaved, session_of
+    from edgekit.export.optimize.plan import Plan
+    from edgekit.export.optimize.run import optimize
+    from edgekit.export.optimize.space import space_of
+    from edgekit.runtime.sessions import open_session
+
+    start = time.monotonic()
+    common = {"open_session": open_session, "budget_s": 36e3}
+    found = optimize(student, form, work / form, limits=Limits(), trials=trials[0], **common)
+    place = found.place
+    from edgekit.export.optimize.samples import samples_of
+
+    samples = samples_of(place.student)
+    space = space_of(place, samples.calibration)
+    judge = Judge(place, bool(space.times), place.sources().made("fp32"))
+    rows: list[dict[str, Any]] = []
+    files: dict[str, Path] = {}
+    for name, title in BASELINES[form]:
+        path = work / form / f"baseline-{name.replace(' ', '-')}.{form}"
+        row: dict[str, Any] = {"who": "baseline", "name": title, "back_end": name}
+        try:
+            row["words"] = space.write(Plan(name), path)
+            row["measured"] = judge.measure(path).values()
+            files[title] = path
+        except Exception as error:
+            row["problem"] = str(error).splitlines()[0][:200]
+        rows.append(row)
+    anchor = next(row for row in rows if row["back_end"] == ANCHOR[form])
+    bound = anchor["measured"]["bytes"]
+    limits = Limits(max_bytes=bound)
+    again = optimize(student, form, work / form, limits=limits, trials=sum(trials), **common)
+    by_layer = [row for row in again.rows if row.plan.back_end == "layers" and row.works]
+    fitting = [row for row in by_layer if row.measured.bytes <= bound]
+    largest = max(row.measured.bytes for row in again.rows if row.works)
+    picks = {}
+    if fitting:
+        picks["ours, most exact within the anchor's bytes"] = max(
+            fitting, key=lambda row: row.measured.db
+        )
+        quick = [row for row in fitting if row.measured.speed >= anchor["measured"]["speed"]]
+        if space.times and quick:
+            picks["ours, most exact within the anchor's bytes and time"] = max(
+                quick, key=lambda row: row.measured.db
+            )
+        picks["ours, chosen within the anchor's bytes"] = max(
+            fitting, key=lambda row: row_score(row, largest)
+        )
+    picks["ours, chosen without limits"] = max(by_layer, key=lambda row: row_score(row, largest))
+    if space.times:
+        picks["ours, fastest"] = max(by_layer, key=lambda row: row.measured.speed)
+    for title, row in picks.items():
+        path = work / form / f"ours-{row.plan.key}.{form}"
+        space.write(row.plan, path)
+        files[title] = path
+        measured = row.measured.values()
+        rows.append({"who": "ours", "name": title, "words": row.words, "measured": measured})
+    if space.times:
+        feed = file_feed(place, place.feeds[0])
+        sessions = {name: session_of(place, path) for name, path in files.items()}
+        calls = [lambda s=session: s.run(feed) for session in sessions.values()]
+        times = dict(zip(sessions, interleaved(calls, CALLS, 5), strict=True))
+        for row in rows:
+            if row["name"] in times:
+                row["cpu_ms"] = round(times[row["name"]], 3)
+                row["speed"] = round(times["float32"] / times[row["name"]], 3)
+    return {
+        "format": form,
+        "anchor": ANCHOR[form],
+        "seconds": round(time.monotonic() - start),
+        "candidates": len(again.rows),
+        "front": len(front(again.rows)),
+        "calibration": len(samples.calibration),
+        "heldout": len(place.feeds),
+        "calibration_sha256": samples.calibration_sha256,
+        "rows": rows,
+        "limits": asdict(limits),
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the comparison as Markdown tables, one a format."""
+    parts = []
+    for part in result["formats"]:
+        lines = [
+            f"**{part['format']}** ({part['calibration']} calibration and {part['heldout']} "
+            f"held-out pictures, {part['candidates']} candidates)",
+            "",
+            "| file | kB | dB | worst dB | CPU ms | times float32 |",
+            "|---|---|---|---|---|---|",
+        ]
+        for row in part["rows"]:
+            if "measured" not in row:
+                lines.append(f"| {row['name']} | {row['problem'][:80]} | | | | |")
+                continue
+            found = row["measured"]
+            name = f"**{row['name']}**" if row["who"] == "ours" else row["name"]
+            lines.append(
+                f"| {name} | {found['bytes'] / 1000:.0f} | {found['db']:.1f} "
+                f"| {found['worst_db']:.1f} | {row.get('cpu_ms', '')} | {row.get('speed', '')} |"
+            )
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    """Measure and write, or print the table of what was written."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--student", type=Path, default=Path("runs/restorer"))
+    parser.add_argument("--work", type=Path, default=Path("runs/optimize_peers"))
+    parser.add_argument("--out", type=Path, default=HERE / "results/optimize_peers.json")
+    parser.add_argument("--format", action="append", choices=list(BASELINES))
+    parser.add_argument("--trials", type=int, nargs=2, help="instead of those of the script")
+    parser.add_argument("--table", action="store_true", help="print the table of --out")
+    given = parser.parse_args()
+    if given.table:
+        print(table(json.loads(given.out.read_text(encoding="utf-8"))))
+        return
+    import torch
+
+    from edgekit.benchmarks.host import host_facts, load_average
+    from edgekit.core.store import read_manifest, write_json
+
+    torch.set_num_threads(1)
+    if not (given.student / "manifest.json").is_file():
+        subprocess.check_call([sys.executable, str(HERE / "optimize_net.py"), str(given.student)])
+    facts = read_manifest(given.student, kind="student")
+    old = json.loads(given.out.read_text(encoding="utf-8")) if given.out.is_file() else {}
+    parts = {part["format"]: part for part in old.get("formats", [])}
+    for form in given.format or BASELINES:
+        before = load_average()
+        trials = tuple(given.trials) if given.trials else TRIALS[form]
+        parts[form] = compared(given.student, form, given.work, trials)  # type: ignore[arg-type]
+        parts[form]["load"] = [before, load_average()]
+        write_json(
+            given.out,
+            {
+                "kind": "optimize-peers",
+                "student": {
+                    "name": facts["name"],
+                    "parameters": facts["parameters"],
+                    "gmac": facts["gmac"],
+                    "training": facts.get("training"),
+                    "sha256": facts["files"]["student.pt2"]["sha256"],
+                },
+                "host": host_facts(),
+                "formats": [parts[name] for name in BASELINES if name in parts],
+            },
+        )
+    print(table(json.loads(given.out.read_text(encoding="utf-8"))))
+
+
+if __name__ == "__main__":
+    main()
