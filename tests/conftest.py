@@ -4,6 +4,8 @@ The "student" turns a picture into its negative: exact in every format, and the 
 goes through whole or in tiles.
 """
 
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+os.environ.setdefault("EDGEKIT_CACHE_DIR", tempfile.mkdtemp(prefix="edgekit-tests-"))
+"""No test may find files that an earlier run of the tests exported."""
 SIZE = 32
 FIELDS = ("name", "shape", "dtype", "layout", "low", "high")
 

@@ -68,8 +68,11 @@ def test_doctor_names_every_target_and_what_mends_a_gap(capsys):
     run(["doctor", "--json"])
 
     findings = {f["name"]: f for f in json.loads(capsys.readouterr().out)["findings"]}
-    assert {"onnx", "android", "ios", "distill", "teacher", "base"} <= set(findings)
-    assert all(f["ready"] or f["fix"] or f["name"] in ("adb", "xcrun") for f in findings.values())
+    targets = {"onnx", "android", "ios", "tensorrt", "executorch", "openvino"}
+    assert {*targets, "distill", "teacher", "base", "cache"} <= set(findings)
+    machine = ("adb", "xcrun", "gpu")
+    assert all(f["ready"] or f["fix"] or f["name"] in machine for f in findings.values())
+    assert "[tensorrt-full]" in (findings["tensorrt-full"]["fix"] or "[tensorrt-full]")
 
 
 def test_doctor_gives_the_command_for_a_missing_extra(capsys, monkeypatch):

@@ -16,7 +16,12 @@ PURPOSES = {
     "onnx": "target onnx: written, executed and verified here",
     "android": "target android (LiteRT): written, executed and verified here",
     "ios": "target ios (Core ML, Core AI): written; Core AI executed and verified here",
+    "tensorrt": "target tensorrt: engines built ahead of time, their ONNX files executed here",
+    "executorch": "target executorch: written, executed (XNNPACK) and verified here",
+    "openvino": "target openvino: written, executed and verified here; its telemetry is off",
 }
+DEVICE_ONLY = {"tensorrt-full": "edgekit trt build: engines built on the GPU that runs them"}
+"""Extras for a device, which a machine that exports does not need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +56,9 @@ def _extras() -> list[Finding]:
     from edgekit.core.versions import EXTRAS, installed
 
     findings = []
-    for extra, purpose in PURPOSES.items():
-        distributions = [*EXTRAS[extra].values(), "torch"]
+    for extra, purpose in {**PURPOSES, **DEVICE_ONLY}.items():
+        own = [] if extra in DEVICE_ONLY else ["torch"]
+        distributions = [*EXTRAS[extra].values(), *own]
         missing = [name for name in dict.fromkeys(distributions) if installed(name) is None]
         detail = purpose if not missing else f"{purpose}; missing: {', '.join(missing)}"
         fix = f"run: pip install 'edgekit-toolchain[{extra}]'" if missing else None
@@ -87,7 +93,38 @@ def _machine() -> list[Finding]:
     )
     fix = None if free_gb >= 2 else "free 2 GB of disk: pairs and model files need it"
     findings = [Finding("machine", fix is None, detail, fix)]
+    findings.append(_gpu())
+    findings.append(_cache())
     for tool, purpose in (("adb", "Android devices"), ("xcrun", "iOS devices (macOS only)")):
         path = shutil.which(tool)
         findings.append(Finding(tool, path is not None, f"{purpose}: {path or 'not on the PATH'}"))
     return findings
+
+
+def _gpu() -> Finding:
+    from edgekit.core.cuda import device
+    from edgekit.core.engines import refused_device
+
+    found = device()
+    if found is None:
+        return Finding("gpu", False, "no NVIDIA driver: TensorRT engines are built, not run, here")
+    detail = (
+        f"{found.name}, compute capability {found.compute_capability}, driver of CUDA "
+        f"{found.driver}"
+    )
+    if problem := refused_device(found, "tensorrt_rtx"):
+        detail += f"; {problem}"
+    return Finding("gpu", True, detail)
+
+
+def _cache() -> Finding:
+    from edgekit.core.cache import LIMIT_BYTES, cache_folder
+    from edgekit.core.store import size_bytes
+
+    folder = cache_folder() / "exports"
+    held = size_bytes(folder) if folder.is_dir() else 0
+    detail = (
+        f"exported files in {folder}: {held / 1e6:.0f} MB of at most {LIMIT_BYTES / 1e6:.0f}; "
+        "delete it whenever you like"
+    )
+    return Finding("cache", True, detail)

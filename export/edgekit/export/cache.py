@@ -16,23 +16,18 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgekit.core.cache import LIMIT_BYTES, cache_folder
 from edgekit.core.errors import OutputError
 from edgekit.core.store import prepared_folder, size_bytes, value_sha256, write_json
 from edgekit.export.records import FINISHED, Record, read_record, record_path, stands
 from edgekit.export.targets import Row
 
 RECORD = "record.json"
-LIMIT_BYTES = 2 << 30
-ENVIRONMENT = "EDGEKIT_CACHE_DIR"
 
 
 def user_cache() -> Cache:
     """Return the cache of this user; the variable EDGEKIT_CACHE_DIR moves it."""
-    import platformdirs
-
-    named = os.environ.get(ENVIRONMENT)
-    folder = Path(named) if named else platformdirs.user_cache_path("edgekit")
-    return Cache(folder / "exports")
+    return Cache(cache_folder() / "exports")
 
 
 @dataclass(frozen=True, slots=True)
