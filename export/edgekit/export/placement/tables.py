@@ -31,6 +31,8 @@ class Unit:
     refuses: Mapping[str, str] = field(default_factory=dict)
     half_only: bool = False
     max_rank: int | None = None
+    delegate: str | None = None
+    """What the names of operators begin with in a file whose converter has placed them already."""
 
     def reason_against(self, operator: str) -> str | None:
         """Return why the unit does not run an operator of the format, None if it does."""
@@ -58,6 +60,7 @@ def _unit(row: Mapping[str, Any]) -> Unit:
         refuses=row.get("refuses", {}),
         half_only=row.get("half_only", False),
         max_rank=row.get("max_rank"),
+        delegate=row.get("delegate"),
     )
 
 
@@ -90,7 +93,11 @@ def coverage(form: str, precision: str, operators: Mapping[str, int]) -> dict[st
             count
             for operator, count in operators.items()
             if not (unit.half_only and precision == "fp32")
-            and unit.reason_against(operator) is None
+            and (
+                operator.startswith(unit.delegate)
+                if unit.delegate
+                else unit.reason_against(operator) is None
+            )
         )
         for unit in units_of(form)
     }
