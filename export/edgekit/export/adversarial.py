@@ -1,7 +1,9 @@
 """Feeds that no photo looks like, on which a broken file gives itself away.
 
 A picture: all black, all white, black and white noise, one white pixel on black. Any other port:
-zeros, the lower and the upper end of what the calibration samples hold, noise between them.
+zeros, the largest calibration sample, noise of the size that the samples have at each place, and
+the largest sample negated. All of a vector's places at their largest at once would be no extreme
+of its meaning but outside it: the shipped base's factors then give values of 475,000.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from edgekit.export.targets import Sources
 
 KINDS = ("black", "white", "noise", "hot pixel")
-"""What each adversarial feed is called in a report; of other ports: zeros, low, high, noise."""
+"""What each adversarial feed is called in a report, after what it is for a picture."""
 
 
 def adversarial_feeds(
@@ -31,8 +33,13 @@ def adversarial_feeds(
     for i in range(len(KINDS)):
         feed = {}
         for port in ports:
-            low, high = _range(port, calibration)
-            feed[port.name] = _value(port, i, low, high, random).astype(np.float32)
+            samples = [sample[port.name] for sample in calibration if port.name in sample]
+            made = (
+                _picture(port, i, random)
+                if is_picture(port) or not samples
+                else _vector(np.stack(samples), i, random)
+            )
+            feed[port.name] = made.astype(np.float32)
         feeds.append(feed)
     return feeds
 
@@ -66,21 +73,21 @@ def is_picture(port: Port) -> bool:
     return port.layout == "nchw" and len(port.shape) == 4 and port.shape[1] == 3
 
 
-def _range(port: Port, calibration: Sequence[Mapping[str, Batch]]) -> tuple[float, float]:
-    if is_picture(port) or not calibration:
-        return port.low, port.high
-    values = [feed[port.name] for feed in calibration]
-    return min(float(v.min()) for v in values), max(float(v.max()) for v in values)
-
-
-def _value(port: Port, kind: int, low: float, high: float, random: np.random.Generator) -> Batch:
-    noise: Batch = random.uniform(low, high, port.shape)
-    if not is_picture(port):
-        flat = (np.zeros(port.shape), np.full(port.shape, low), noise, np.full(port.shape, high))
-        return flat[kind]
+def _picture(port: Port, kind: int, random: np.random.Generator) -> Batch:
     if KINDS[kind] == "noise":
-        return on_byte_grid(noise, port)
-    value = np.full(port.shape, high if KINDS[kind] == "white" else low)
+        return on_byte_grid(random.uniform(port.low, port.high, port.shape), port)
+    value = np.full(port.shape, port.high if KINDS[kind] == "white" else port.low)
     if KINDS[kind] == "hot pixel":
-        value[..., port.shape[2] // 2, port.shape[3] // 2] = high
+        value[..., port.shape[-2] // 2, port.shape[-1] // 2] = port.high
     return value
+
+
+def _vector(samples: Batch, kind: int, random: np.random.Generator) -> Batch:
+    sizes = np.square(samples.reshape(len(samples), -1)).sum(1)
+    largest = samples[int(sizes.argmax())]
+    if KINDS[kind] == "noise":
+        spread = np.sqrt(np.square(samples).mean(0))
+        return np.asarray(random.standard_normal(largest.shape) * spread)
+    if KINDS[kind] == "black":
+        return np.zeros_like(largest)
+    return np.asarray(largest if KINDS[kind] == "white" else -largest)
