@@ -14,7 +14,7 @@ from edgekit.export.program import Feed, Program
 
 HALF_LIMIT = 6e4
 """A little below float16's largest value: phones round and accumulate in their own ways."""
-KEEP_WIDE = ("onnx", "mlpackage", "aimodel")
+KEEP_WIDE = ("onnx", "mlpackage", "aimodel", "engine", "trt")
 """Formats whose converters keep float32 where a value would leave float16's range."""
 HALF_SMALL = 6e-5
 """About float16's smallest normal number: a tensor that stays below it loses its digits."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from edgekit.core.tensors import Batch
 from edgekit.runtime.concepts import base_of, vector_in
 from edgekit.runtime.pipeline import from_golden, to_golden
 from edgekit.runtime.sessions import obstacle, open_session
+from edgekit.runtime.sessions.ports import UNKNOWN
 
 PASS_MAX_ABS = 1e-4
 """Largest difference of an fp32 file from the student, for values in [-1, 1]."""
@@ -253,9 +254,18 @@ def differing_ports(session: Session, entry: ModelEntry) -> str:
         ("outputs", session.outputs, entry.outputs),
     ):
         said = tuple(port.port() for port in told)
-        if shown(held) != shown(said):
+        if shown(tuple(_settled(port, said) for port in held)) != shown(said):
             return f"its {what} are {shown(held)}, the manifest says {shown(said)}"
     return ""
+
+
+def _settled(port: Port, told: tuple[Port, ...]) -> Port:
+    """Return `port` with the sizes that its file leaves open as the manifest has them."""
+    match = next((other for other in told if other.name == port.name), None)
+    if match is None or len(match.shape) != len(port.shape):
+        return port
+    pairs = zip(port.shape, match.shape, strict=True)
+    return replace(port, shape=tuple(b if a == UNKNOWN else a for a, b in pairs))
 
 
 def compared(

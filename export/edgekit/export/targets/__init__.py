@@ -74,7 +74,11 @@ class FileFormat:
 
 FORMATS: dict[Format, FileFormat] = {
     "onnx": FileFormat(
-        "onnx", "onnx", "edgekit.export.targets.onnx", ("onnx", "onnxscript", "onnxruntime")
+        "onnx",
+        "onnx",
+        "edgekit.export.targets.onnx",
+        ("onnx", "onnxscript", "onnxruntime"),
+        sizes=True,
     ),
     "tflite": FileFormat(
         "tflite",
