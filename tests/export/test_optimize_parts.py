@@ -10,6 +10,7 @@ import onnx
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.export.programs import write_student
 from torch import nn
 
 from edgekit.export.graph import plain_graph
@@ -30,11 +31,12 @@ from edgekit.export.program import (
     run,
 )
 from edgekit.export.quantize_onnx_layers import Ranges
+from edgekit.export.targets import Sources
 from edgekit.export.targets import onnx as onnx_target
 from edgekit.runtime.sessions import open_session
-from tests.export.programs import write_student
 
 SIDE = 16
+UNUSED = Sources(made=lambda precision: Path(), calibration=lambda: ())
 
 
 class Odd(nn.Module):
@@ -86,7 +88,7 @@ def student(tmp_path_factory):
 def onnx_space(student, tmp_path_factory):
     program = prepared(load_program(student))
     source = tmp_path_factory.mktemp("onnx") / "fp32.onnx"
-    onnx_target.convert(program, source, precision="fp32", recipe="plain", sources=None)
+    onnx_target.convert(program, source, precision="fp32", recipe="plain", sources=UNUSED)
     return OnnxSpace(program, calibration_feeds(student, limit=6), source)
 
 

@@ -146,7 +146,8 @@ def _tell(found: Found, bundle: Path) -> None:
     time_ms = "" if best.ms is None else f", {best.ms:.2f} ms ({best.speed:.2f} times float32)"
     flip = "" if best.flip is None else f", FLIP {best.flip:.4f}"
     lines = [
-        f"chosen: {best.bytes:,} bytes, {best.db:.1f} dB (worst {best.worst_db:.1f}){flip}{time_ms}",
+        f"chosen: {best.bytes:,} bytes, {best.db:.1f} dB "
+        f"(worst picture {best.worst_db:.1f}){flip}{time_ms}",
         f"recipe: {found.best.words}",
         *(f"note: {warning}" for warning in found.warnings),
         f"front: {found.folder / 'front.svg'}; bundle: {bundle}",

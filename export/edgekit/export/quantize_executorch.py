@@ -27,16 +27,31 @@ def quantized(
     """Return `program` with quantized layers, and the recipe in words."""
     assert recipe in INT8_RECIPES, recipe
     config = get_symmetric_quantization_config(is_per_channel=True)
-    names = [port.name for port in program.inputs]
-    with torch.no_grad(), _no_search_for_trained_norms():
-        module = quantize_pt2e.prepare_pt2e(
-            exported(program).module(), XNNPACKQuantizer().set_global(config)
-        )
-        for feed in feeds:
-            module(*(torch.from_numpy(feed[name]) for name in names))
-        made = torch.export.export(quantize_pt2e.convert_pt2e(module), example_inputs(program))
+    made = _calibrated(program, feeds, XNNPACKQuantizer().set_global(config))
     words = "PT2E static int8 by XNNPACKQuantizer, weights per channel (symmetric)"
     return made, f"{words}; {len(feeds)} calibration samples"
+
+
+def layers_quantized(
+    program: Program, feeds: Sequence[Feed], names: Sequence[str]
+) -> ExportedProgram:
+    """Return `program` with the modules `names` computed in int8, everything else in float."""
+    config = get_symmetric_quantization_config(is_per_channel=True)
+    quantizer = XNNPACKQuantizer()
+    for name in names:
+        quantizer.set_module_name(name, config)
+    return _calibrated(program, feeds, quantizer)
+
+
+def _calibrated(
+    program: Program, feeds: Sequence[Feed], quantizer: XNNPACKQuantizer
+) -> ExportedProgram:
+    names = [port.name for port in program.inputs]
+    with torch.no_grad(), _no_search_for_trained_norms():
+        module = quantize_pt2e.prepare_pt2e(exported(program).module(), quantizer)
+        for feed in feeds:
+            module(*(torch.from_numpy(feed[name]) for name in names))
+        return torch.export.export(quantize_pt2e.convert_pt2e(module), example_inputs(program))
 
 
 @contextmanager

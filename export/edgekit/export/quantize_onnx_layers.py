@@ -2,9 +2,10 @@
 
 ``w8a8`` layers carry explicit Q/DQ pairs in the form that ONNX Runtime fuses: uint8 activations
 with fixed ranges, int8 weights an output, int32 biases. ``w8`` and ``w4`` weights are stored as
-integers behind a Cast and a Mul that the runtime folds when it loads, so they are computed in float: small,
-accurate and exactly as fast as float32. (A DequantizeLinear is not folded: ONNX Runtime 1.32 keeps
-it for fusions that never come, and runs it on every call.) ``half`` weights are stored as float16.
+integers behind a Cast and a Mul that the runtime folds when it loads, so they are computed in
+float: small, accurate and exactly as fast as float32. (A DequantizeLinear is not folded: ONNX
+Runtime 1.32 keeps it for fusions that never come, and runs it on every call.) ``half`` weights are
+stored as float16.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ SEEN_DB = 50.0
 """Up to here a difference may be seen (half a gray level); above it decibels count little."""
 HALVING_DB, INVISIBLE_DB = 10.0, 40.0
 """Decibels that count as much as half the bytes, below and above `SEEN_DB`."""
-TIME_WEIGHT = 2.0
-"""Half the time counts as much as a quarter of the bytes: what runs live is bound by time."""
+TIME_WEIGHT = 3.0
+"""Half the time counts as much as an eighth of the bytes: what runs live is bound by time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,9 @@ class Limits:
 def score(size_bytes: float, db: float, speed: float, *, float_bytes: float) -> float:
     """Return how good a candidate is: halvings of bytes, halvings of time, and decibels.
 
-    >>> quarter = score(25, 60, 1.0, float_bytes=100)
+    >>> eighth = score(12.5, 60, 1.0, float_bytes=100)
     >>> fast = score(100, 60, 2.0, float_bytes=100)
-    >>> quarter == fast
+    >>> eighth == fast
     True
     """
     smaller = math.log2(float_bytes / max(size_bytes, 1))
@@ -115,6 +115,18 @@ def chosen(rows: Sequence[Row], limits: Limits) -> Row | None:
     if not fitting:
         return None
     return max(fitting, key=lambda row: row_score(row, _float_bytes(rows)))
+
+
+def leading(rows: Sequence[Row], limits: Limits, count: int) -> list[Row]:
+    """Return the best rows by score, those that keep the limits first."""
+    works = [row for row in rows if row.measured is not None and row.plan.back_end != "fp32"]
+    works.sort(
+        key=lambda row: (
+            limits.distance(row.measured) > 0,  # type: ignore[arg-type]
+            -row_score(row, _float_bytes(rows)),
+        )
+    )
+    return works[:count]
 
 
 def nearest(rows: Sequence[Row], limits: Limits) -> Row | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
@@ -135,7 +135,7 @@ def _layer(module: fx.GraphModule, node: fx.Node) -> Layer | None:
         return None
     arguments = [*node.args[3:], None, None, None, None, None]
     stride, padding = _pair(arguments[0], 1), _pair(arguments[1], 0)
-    groups, dilation = int(arguments[3] or 1), _pair(arguments[4], 1)
+    groups, dilation = int(cast(int, arguments[3] or 1)), _pair(arguments[4], 1)
     shape = tuple(attrgetter(str(weight.target))(module).shape)
     if groups != 1 or dilation != (1, 1):
         return None
@@ -227,7 +227,7 @@ def _transposed_columns(value: Tensor, layer: Layer) -> Tensor:
     stuffed = value.new_zeros(count, channels, (high - 1) * down + 1, (wide - 1) * across + 1)
     stuffed[..., ::down, ::across] = value
     padding = [side - 1 - pad for side, pad in zip(layer.shape[2:], layer.padding, strict=True)]
-    found = F.unfold(stuffed, layer.shape[2:], padding=[max(0, pad) for pad in padding])
+    found = F.unfold(stuffed, layer.shape[2:], padding=(max(0, padding[0]), max(0, padding[1])))
     return found.transpose(0, 1).reshape(1, found.shape[1], -1)
 
 

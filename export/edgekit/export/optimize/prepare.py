@@ -1,9 +1,9 @@
-"""The program that a search starts from: the student's, in a form that every quantizer understands.
+"""The program that a search starts from, in a form that every quantizer understands.
 
 A LayerNorm scales its output, and so could the weights behind it; litert-torch moves that scale by
 itself, after which the weights in the file are no longer those of the program. Moved here, every
-converter starts from the same weights. Transposed convolutions become modules, which coreai-opt looks for.
-The outputs do not change.
+converter starts from the same weights. Transposed convolutions become modules, which coreai-opt
+looks for. The outputs do not change.
 """
 
 from __future__ import annotations
@@ -88,8 +88,9 @@ def _moved(module: fx.GraphModule, node: fx.Node, uses: dict[str, int]) -> None:
     scale, shift = (attrgetter(name)(module) for name in names)
     with torch.no_grad():
         for layer in layers:
-            weight = layer.weight.double()  # type: ignore[union-attr, operator]
-            layer.bias.add_((weight @ shift.double()).float())  # type: ignore[union-attr, operator]
-            layer.weight.copy_((weight * scale.double()).float())  # type: ignore[union-attr, operator]
+            assert isinstance(layer, nn.Linear)
+            weight = layer.weight.double()
+            layer.bias.add_((weight @ shift.double()).float())
+            layer.weight.copy_((weight * scale.double()).float())
         scale.fill_(1)
         shift.zero_()

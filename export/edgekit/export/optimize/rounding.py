@@ -112,17 +112,16 @@ def rounded(weight: Tensor, layer: Layer, grid: Grid, moment_GKK: Tensor | None)
     if moment_GKK is None:
         moment_GKK = torch.eye(w_GOK.shape[2], dtype=torch.float64).expand(w_GOK.shape[0], -1, -1)
         if grid.kind == "palette":
-            parts = [_nearest_palette(w, grid.bits) for w in w_GOK.split(_share(w_GOK, grid), 1)]
+            shares = torch.split(w_GOK, _share(w_GOK, grid), 1)
+            parts = [_nearest_palette(w, grid.bits) for w in shares]
             return Rounded(from_rows(torch.cat(parts, 1).float(), layer))
     if grid.kind == "linear":
-        parts, scales = zip(
-            *(_linear(w, h, grid.bits) for w, h in zip(w_GOK, moment_GKK, strict=True)),
-            strict=True,
-        )
-        made = from_rows(torch.stack(parts).float(), layer)
-        return Rounded(made, scale=torch.cat(scales).float())
-    made = [_palette(w, moment_GKK, grid.bits) for w in w_GOK.split(_share(w_GOK, grid), 1)]
-    return Rounded(from_rows(torch.cat(made, 1).float(), layer))
+        found = [_linear(w, h, grid.bits) for w, h in zip(w_GOK, moment_GKK, strict=True)]
+        made = from_rows(torch.stack([weight for weight, _ in found]).float(), layer)
+        return Rounded(made, scale=torch.cat([scale for _, scale in found]).float())
+    shares = torch.split(w_GOK, _share(w_GOK, grid), 1)
+    swept = [_palette(w, moment_GKK, grid.bits) for w in shares]
+    return Rounded(from_rows(torch.cat(swept, 1).float(), layer))
 
 
 def _share(w_GOK: Tensor, grid: Grid) -> int:
@@ -132,7 +131,7 @@ def _share(w_GOK: Tensor, grid: Grid) -> int:
 
 
 def _nearest_palette(w_GOK: Tensor, bits: int) -> Tensor:
-    if len(w_GOK.unique()) <= 2**bits:  # on a grid already
+    if len(torch.unique(w_GOK)) <= 2**bits:  # on a grid already
         return w_GOK
     values = _weighted_means(w_GOK.flatten(), torch.ones_like(w_GOK.flatten()), 2**bits)
     return _nearest(w_GOK, values.half().double())
@@ -181,7 +180,8 @@ def _factor(h_KK: Tensor) -> Tensor:
     diagonal = damped.diagonal()
     diagonal += DAMPING * diagonal.mean() + 1e-12
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
-    return torch.linalg.cholesky(inverse, upper=True)
+    factor: Tensor = torch.linalg.cholesky(inverse, upper=True)
+    return factor
 
 
 def _swept(w_OK: Tensor, h_KK: Tensor, nearest) -> Tensor:  # type: ignore[no-untyped-def]

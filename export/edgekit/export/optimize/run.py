@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from edgekit.export.optimize.front import (
     as_json,
     chosen,
     front,
+    leading,
     nearest,
     picture,
     score,
@@ -56,6 +57,8 @@ FRONT, PICTURE, TRIALS, JOURNAL, ALONE, SETTINGS = (
     "settings.json",
 )
 WARM_STARTS = 16
+CONFIRMED = 5
+"""Leading candidates that are timed again in the end."""
 JUDGED: dict[Format, int] = {"aimodel": 2}
 """Held-out pictures of a format whose interpreter needs seconds for each; 8 of any other."""
 
@@ -201,7 +204,30 @@ def _searched(
         over,
         saved,
     )
+    if judge.timed and reason:
+        _confirm(table, judge, files, limits)
     return save(place, samples, folder, table.rows, limits, reason)
+
+
+def _confirm(table: Table, judge: Judge, files: Path, limits: Limits) -> None:
+    """Time the leading candidates again, side by side: a few busy calls may not decide."""
+    rows = [
+        row
+        for row in leading(table.rows, limits, CONFIRMED)
+        if (files / f"{row.plan.key}.{judge.place.form}").exists()
+    ]
+    if not rows:
+        return
+    times, reference = judge.timed_again(
+        [files / f"{row.plan.key}.{judge.place.form}" for row in rows]
+    )
+    table.replace(
+        [
+            replace(row, measured=replace(row.measured, ms=ms, float_ms=reference))
+            for row, ms in zip(rows, times, strict=True)
+            if row.measured is not None
+        ]
+    )
 
 
 def _limited(
@@ -294,7 +320,8 @@ def save(
     title = f"{place.student.facts['name']}: {form}, {len(rows)} candidates"
     if drawn := picture(rows, best, limits, title):
         write_bytes(folder / PICTURE, drawn.encode())
-    needed = {row.plan.key for row in on_front} | {row.plan.key for row in (best, closest) if row}
+    kept = [*on_front, *leading(rows, limits, CONFIRMED), *(row for row in (best, closest) if row)]
+    needed = {row.plan.key for row in kept}
     for path in (folder / "files").glob(f"*.{form}"):
         if path.stem not in needed:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -27,6 +27,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
 from edgekit.core.errors import EdgekitError, OutputError
+from edgekit.core.store import write_bytes
 from edgekit.export.optimize.front import Row, as_json, from_json
 from edgekit.export.optimize.judge import Judge
 from edgekit.export.optimize.plan import LAYERS, Plan
@@ -67,6 +68,13 @@ class Table:
             file.flush()
             os.fsync(file.fileno())
         self.rows.append(row)
+
+    def replace(self, changed: Sequence[Row]) -> None:
+        """Put rows in the place of those with the same numbers."""
+        numbers = {row.number: row for row in changed}
+        self.rows = [numbers.get(row.number, row) for row in self.rows]
+        lines = "".join(json.dumps(as_json(row)) + "\n" for row in self.rows)
+        write_bytes(self._path, lines.encode())
 
 
 def in_order(warm: Sequence[Plan], presets: Sequence[Plan]) -> list[Plan]:
@@ -230,9 +238,9 @@ def search(
         taken(plan)
     proposals = proposer.proposals(table)
     while not (reason := over()):
-        plan = next(proposals, None)
-        if plan is None:
+        proposal = next(proposals, None)
+        if proposal is None:
             return "nothing new was proposed any more"
-        evaluate_one(plan)
+        evaluate_one(proposal)
         saved()
     return reason

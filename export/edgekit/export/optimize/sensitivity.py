@@ -1,7 +1,8 @@
 """What each choice of each layer costs on its own: measured once, the ground of the search.
 
 All other layers stay float32. A choice that changes weights alone is measured in PyTorch, which
-gives the same numbers as the file would; a choice that rounds activations is measured on a file.
+gives the same numbers as the file would; a choice that rounds activations is measured on a file, or
+where making one takes long, by rounding the layer's inputs in PyTorch.
 Errors of different layers are nearly independent, so their squares add up: that is how candidates
 are ranked before any of them is made.
 """
@@ -20,6 +21,7 @@ from edgekit.export.optimize.layers import Layer, weight_of, with_weights
 from edgekit.export.optimize.plan import BITS, GRIDS, LAYERS, Plan
 from edgekit.export.optimize.rounding import Rounding
 from edgekit.export.optimize.space import Space, cost
+from edgekit.export.optimize.tune import COMPUTED_IN_INT8, stepped
 from edgekit.export.program import Feed, run
 from edgekit.export.rows import Workplace
 
@@ -38,6 +40,10 @@ class Sensitivity:
         """Return the decibels that a plan of layers should reach."""
         total = sum(self.noise[name][choice] for name, choice in plan.items())
         return -10 * math.log10(max(total, 1e-15))
+
+
+UNIFORM_AFTER = 4
+"""Ranked plans before those in which every layer has the same choice."""
 
 
 def measured_alone(
@@ -87,8 +93,14 @@ def _emulated(
         weight = rounding.rounded(layer, GRIDS[choice]).weight
     else:
         weight = weight_of(place.program, layer).half().float()
+    hooks = []
+    if choice in COMPUTED_IN_INT8:
+        inner = place.program.module.get_submodule(layer.weight.removesuffix(".weight"))
+        hooks.append(inner.register_forward_pre_hook(lambda _, given: (stepped(given[0]),)))
     with with_weights(place.program, {layer.weight: weight}):
         made = [run(place.program, feed) for feed in feeds]
+    for hook in hooks:
+        hook.remove()
     errors = [error(place, one, two) for one, two in zip(references, made, strict=True)]  # type: ignore[arg-type]
     return sum(errors) / len(errors)
 
@@ -140,4 +152,25 @@ def ranked_plans(
     step = max(1, math.ceil(len(rest) / max(1, most - len(chosen))))
     chosen += rest[::step]
     names = [layer.name for layer in layers]
-    return [Plan(LAYERS, dict(zip(names, key, strict=True))) for key in chosen]
+    plans = [Plan(LAYERS, dict(zip(names, key, strict=True))) for key in chosen]
+    return [*plans[:UNIFORM_AFTER], *_uniform(space), *plans[UNIFORM_AFTER:]]
+
+
+def _uniform(space: Space) -> list[Plan]:
+    """Return one plan for each choice, taken by every layer that may have it."""
+    offered = {layer.name: space.choices(layer) for layer in space.layers}
+    every = dict.fromkeys(choice for choices in offered.values() for choice in choices)
+    plans = []
+    for choice in every:
+        small = {
+            name: choice if choice in choices else _fallback(choices)
+            for name, choices in offered.items()
+        }
+        if BITS[choice] <= 8 and any(taken == choice for taken in small.values()):
+            plans.append(Plan(LAYERS, small))
+    return list({plan.key: plan for plan in plans}.values())
+
+
+def _fallback(choices: Sequence[str]) -> str:
+    """Return what a layer takes that may not have the choice of the others: 8 bits if it can."""
+    return next((choice for choice in choices if BITS[choice] == 8), choices[0])

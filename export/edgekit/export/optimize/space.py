@@ -42,7 +42,7 @@ class Space(Protocol):
     layers: Sequence[Layer]
     """Layers whose precision can be chosen in this format."""
     emulated: frozenset[str]
-    """Choices that change weights alone, so that PyTorch tells their error exactly."""
+    """Choices whose error is measured in PyTorch: exact for those that change weights alone."""
     times: Mapping[str, float]
     """Choice -> expected time in units of float32; empty where time is not measured."""
     rounding: Rounding

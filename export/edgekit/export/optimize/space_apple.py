@@ -1,8 +1,8 @@
 """What the search may choose in files for Apple's devices: how many bits each layer's weights take.
 
-Activations stay float16. A weight is put on its grid in the program itself; the converter then finds
-no more than 2^b values (or even steps), which it stores as they are. Latency is not measured: on
-this side of a phone both formats are evaluated, and an evaluator's time means nothing.
+Activations stay float16. A weight is put on its grid in the program itself; the converter then
+finds no more than 2^b values (or even steps), which it stores as they are. Latency is not measured:
+away from a phone both formats are evaluated, and an evaluator's time means nothing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the search may choose in a LiteRT file: float, float16, int8 stored, dynamic or static int8.
 
-Whole recipes beside them: ai-edge-quantizer's dynamic, weight-only and static int8, and half weights.
+Whole recipes beside them: ai-edge-quantizer's dynamic, weight-only and static int8, half weights.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ class OnnxSpace:
             assert recipe in INT8_RECIPES, recipe
             return static_int8(self._source, path, recipe=recipe, feeds=self._feeds)
         if kind == "fp16":
-            return target.half_file(self._source, path)
+            return target.half_file(self._source, path, self._feeds)
         path.write_bytes(self._source.read_bytes())
         return "float32"
 

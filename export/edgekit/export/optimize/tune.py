@@ -15,7 +15,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +30,7 @@ from edgekit.export.program import Feed, Program, run
 RANK = 8
 STEPS = 200
 LR_FACTORS, LR_BIASES = 3e-4, 1e-4
-COMPUTED_IN_INT8 = ("w8a8", "d8", "s8")
+COMPUTED_IN_INT8 = ("w8a8", "d8", "s8", "i8")
 ROUNDED_RESULT = ("w8a8", "s8")
 
 
@@ -70,8 +70,9 @@ class _Adapted(nn.Module):
         generator = torch.Generator().manual_seed(0)
         self.down = nn.Parameter(torch.randn(rank, width, generator=generator) / width**0.5)
         self.up = nn.Parameter(torch.zeros(outputs, rank))
-        bias = inner.bias if inner.bias is not None else torch.zeros(outputs)  # type: ignore[union-attr]
-        self.bias = nn.Parameter(bias.detach().clone())  # type: ignore[union-attr, operator]
+        bias = cast(Tensor | None, inner.bias)
+        bias = torch.zeros(outputs) if bias is None else bias
+        self.bias = nn.Parameter(bias.detach().clone())
         self.grid = GRIDS.get(choice)
         flat = rows(start, layer).flatten(0, 1)
         if self.grid is not None and self.grid.kind == "linear":
@@ -90,7 +91,7 @@ class _Adapted(nn.Module):
             made = _on_grid(smooth, flat, self.grid, getattr(self, "scale", None))
             if self.grid.kind == "linear":
                 made = torch.where(self.fixed, flat, made)  # type: ignore[arg-type]
-        found: Tensor = _Rounding.apply(made, smooth)
+        found: Tensor = _Rounding.apply(made, smooth)  # type: ignore[no-untyped-call]
         return found
 
     def stored(self) -> Tensor:
@@ -103,7 +104,7 @@ class _Adapted(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute the layer as the file will."""
         if self.choice in COMPUTED_IN_INT8:
-            x = _rounded(x)
+            x = stepped(x)
         weight, inner = self.stored(), self.inner
         if isinstance(inner, nn.Linear):
             made = F.linear(x, weight, self.bias)
@@ -116,7 +117,7 @@ class _Adapted(nn.Module):
             made = F.conv2d(
                 x, weight, self.bias, inner.stride, inner.padding, inner.dilation, inner.groups  # type: ignore[arg-type]
             )  # fmt: skip
-        return _rounded(made) if self.choice in ROUNDED_RESULT else made
+        return stepped(made) if self.choice in ROUNDED_RESULT else made
 
 
 def _on_grid(smooth: Tensor, start: Tensor, grid: Grid, scale: Tensor | None) -> Tensor:
@@ -126,19 +127,19 @@ def _on_grid(smooth: Tensor, start: Tensor, grid: Grid, scale: Tensor | None) ->
         return (smooth / scale).round().clamp(-top, top) * scale
     size = grid.group or len(start)
     parts = []
-    for now, first in zip(smooth.split(size), start.split(size), strict=True):
-        values = first.unique()
+    for now, first in zip(torch.split(smooth, size), torch.split(start, size), strict=True):
+        values = torch.unique(first)
         parts.append(values[torch.bucketize(now.contiguous(), (values[1:] + values[:-1]) / 2)])
     return torch.cat(parts)
 
 
-def _rounded(x: Tensor) -> Tensor:
+def stepped(x: Tensor) -> Tensor:
     """Return `x` with 256 steps over its range."""
     with torch.no_grad():
         low, high = x.min().clamp(max=0), x.max().clamp(min=0)
         step = ((high - low) / 255).clamp_min(1e-12)
         made = ((x - low) / step).round() * step + low
-    found: Tensor = _Rounding.apply(made, x)
+    found: Tensor = _Rounding.apply(made, x)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -202,13 +203,14 @@ def tuned(
     _restore(adapted, kept)
     with torch.no_grad():
         for one in adapted.values():
-            one.inner.weight.copy_(one.stored())  # type: ignore[union-attr, operator]
+            cast(Tensor, one.inner.weight).copy_(one.stored())
             one.inner.bias = nn.Parameter(one.bias.detach().clone(), requires_grad=False)
     return Tuned(work, before, best, steps)
 
 
 def _node(module: fx.GraphModule, layer: Layer) -> fx.Node:
-    return next(node for node in module.graph.nodes if node.name == layer.node)
+    found: fx.Node = next(node for node in module.graph.nodes if node.name == layer.node)
+    return found
 
 
 class _Runner(fx.Interpreter):

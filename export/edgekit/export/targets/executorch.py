@@ -62,10 +62,10 @@ def convert(
             "file would be as large as fp32 and, on most CPUs, no faster"
         )
     if precision == "fp32":
-        _write(exported(program), program, path, [XnnpackPartitioner()])
+        write(exported(program), program, path)
         return f"to_edge_transform_and_lower, XNNPACK delegate, float32{rewrites}"
     made, words = quantized(program, sources.calibration(), recipe=recipe)
-    _write(made, program, path, [XnnpackPartitioner()])
+    write(made, program, path)
     return f"{words}; XNNPACK delegate{rewrites}"
 
 
@@ -82,19 +82,24 @@ def _core_ml(program: Program, path: Path, precision: Precision, *, ios: int) ->
         compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
         minimum_deployment_target=getattr(ct.target, f"iOS{ios}"),
     )
-    _write(exported(program), program, path, [CoreMLPartitioner(compile_specs=specs)])
+    write(exported(program), program, path, [CoreMLPartitioner(compile_specs=specs)])
     words = "weights and computation in float16" if half else "float32"
     return f"to_edge_transform_and_lower, Core ML delegate for iOS {ios}, {words}; not executed"
 
 
-def _write(made: ExportedProgram, program: Program, path: Path, partitioner: list[Any]) -> None:
+def write(
+    made: ExportedProgram, program: Program, path: Path, partitioner: list[Any] | None = None
+) -> None:
+    """Lower a program, to XNNPACK unless told otherwise, and write it to `path`."""
     names = {
         "inputs": [port.name for port in program.inputs],
         "outputs": [port.name for port in program.outputs],
     }
     with torch.no_grad():
         edge = to_edge_transform_and_lower(
-            made, partitioner=partitioner, constant_methods={PORTS: json.dumps(names)}
+            made,
+            partitioner=partitioner or [XnnpackPartitioner()],
+            constant_methods={PORTS: json.dumps(names)},
         )
     write_bytes(path, bytes(edge.to_executorch().buffer))
 

@@ -52,6 +52,11 @@ def convert(
         return _float32(program, path, sources.options)
     if precision == "fp16":
         return half_file(sources.made("fp32"), path, half_feeds(program, sources))
+    if precision == "mixed":
+        from edgekit.export.optimize.space_onnx import mixed
+
+        feeds = sources.calibration()
+        return mixed(program, sources.made("fp32"), path, recipe=recipe, feeds=feeds)
     return static_int8(sources.made("fp32"), path, recipe=recipe, feeds=sources.calibration())
 
 

@@ -53,17 +53,17 @@ def convert(
 ) -> str:
     """Write `program` to the folder `path`; fp16 and int8 start from the fp32 folder."""
     if precision == "fp32":
-        _save(converted(program), path, half=False)
+        save(converted(program), path, half=False)
         return "openvino.convert_model of the torch program, float32"
     model = ov.Core().read_model(sources.made("fp32") / MODEL)
     if precision == "fp16":
-        _save(model, path, half=True)
+        save(model, path, half=True)
         return "weights stored as float16, computed in float32 (in float16 on a GPU)"
     names = [port.name for port in program.inputs]
     feeds = [[feed[name] for name in names] for feed in sources.calibration()]
     pictures = {port.name for port in (*program.inputs, *program.outputs) if len(port.shape) == 4}
     made, words = quantized(model, feeds, recipe=recipe, pictures=pictures)
-    _save(made, path, half=True)
+    save(made, path, half=True)
     return f"{words}; weights that stay float are stored as float16"
 
 
@@ -80,7 +80,8 @@ def converted(program: Program) -> Any:
     return model
 
 
-def _save(model: Any, path: Path, *, half: bool) -> None:
+def save(model: Any, path: Path, *, half: bool) -> None:
+    """Write a model to the folder `path`; with `half` its float weights take 16 bits."""
     _number(model)
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         folder = Path(scratch) / "made"
