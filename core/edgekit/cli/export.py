@@ -45,8 +45,8 @@ def export(
     ),
     size: list[int] | None = typer.Option(
         None,
-        help="Side of the pictures in pixels. One makes all files for that side; several make one "
-        "Core ML package that takes each of them.",
+        help="Side of the pictures in pixels. One makes all files for that side; several make an "
+        "ONNX file and a Core ML package that take each of them.",
         show_default="the student's own; 256 with --base",
     ),
     capacity: str | None = typer.Option(
