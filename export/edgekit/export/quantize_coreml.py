@@ -56,7 +56,11 @@ def compressed(
     the range of each activation (may be empty without int8 activations).
     """
     model = ct.models.MLModel(str(source), skip_model_load=True)
-    facts = cto.get_weights_metadata(model, weight_threshold=MIN_ELEMENTS)
+    facts = {
+        name: entry
+        for name, entry in cto.get_weights_metadata(model, weight_threshold=MIN_ELEMENTS).items()
+        if entry.val.ndim > 1  # long biases stay float16
+    }
     if recipe.int8_activations:
         floats = [
             op.name
