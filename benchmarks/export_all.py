@@ -172,9 +172,9 @@ def table(result: Mapping[str, Any]) -> str:
             f"| {row['format']} {row['precision']} | {row['bytes'] / 1e3:.0f} | {worst} "
             f"| {row['seconds']:.1f} |"
         )
-    lines += ["", "| converter | seconds | peak MiB | estimate MiB |", "|---|---|---|---|"]
+    lines += ["", "| converter | CPU seconds | peak MiB | estimate MiB |", "|---|---|---|---|"]
     lines += [
-        f"| {form} | {facts['seconds']:.0f} | {facts.get('peak_mib', 0):.0f} "
+        f"| {form} | {facts.get('cpu_seconds', 0):.0f} | {facts.get('peak_mib', 0):.0f} "
         f"| {facts['estimate_mib']:.0f} |"
         for form, facts in first["workers"].items()
     ]

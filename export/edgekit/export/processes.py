@@ -199,7 +199,7 @@ def log_path(out: Path, form: str) -> Path:
 
 
 def worker_facts(out: Path) -> dict[str, dict[str, float]]:
-    """Return format -> seconds, peak memory and its estimate (MiB) of the workers of a bundle."""
+    """Return format -> seconds, CPU seconds, peak memory and its estimate (MiB) of each worker."""
     path = out / LOGS / FACTS
     found: dict[str, dict[str, float]] = read_json(path) if path.is_file() else {}
     return found
@@ -213,7 +213,7 @@ def _write_facts(ended: _Ended) -> None:
         "estimate_mib": ended.estimate_mib,
     }
     if job.answer.is_file() and "peak_mib" in (answer := read_json(job.answer)):
-        facts["peak_mib"] = answer["peak_mib"]
+        facts |= answer
     write_json(job.out / LOGS / FACTS, {**worker_facts(job.out), job.format: facts})
 
 

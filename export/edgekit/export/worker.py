@@ -124,8 +124,12 @@ def main(argv: list[str]) -> int:
         }
         write_json(job.answer, answer)
         return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    write_json(job.answer, {"peak_mib": round(peak), "pid": os.getpid()})
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    facts = {
+        "peak_mib": round(used.ru_maxrss / 1024),
+        "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
+    }
+    write_json(job.answer, facts)
     return 0
 
 
