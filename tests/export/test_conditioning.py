@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from tests.export.programs import Network, trained, write_student
 from torch import nn
 
+from edgekit.core.seams import Port
 from edgekit.export import judgement
+from edgekit.export.adversarial import adversarial_feeds
 from edgekit.export.conditioning import unstable
 from edgekit.export.judgement import hard_feeds
 from edgekit.export.program import heldout_feeds, load_program, read_student
@@ -96,3 +99,16 @@ def test_a_file_that_is_wrong_on_one_stable_extreme_is_still_caught(flat, tmp_pa
 
     assert record.status == "parity"
     assert "on noise" in record.reason
+
+
+def test_extremes_keep_to_the_range_that_a_port_and_its_samples_keep_to():
+    index = Port("concept", (1, 1), layout="flat", low=0.0, high=9.0)
+    free = Port("factors", (1, 4), layout="flat")
+    samples = [
+        {"concept": np.full((1, 1), i, np.float32), "factors": np.full((1, 4), i, np.float32)}
+        for i in range(1, 9)
+    ]
+    feeds = adversarial_feeds((index, free), samples)
+
+    assert all(feed["concept"].min() >= 0 and feed["concept"].max() <= 9 for feed in feeds)
+    assert max(abs(feed["factors"]).max() for feed in feeds) >= 8

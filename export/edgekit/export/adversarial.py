@@ -37,7 +37,7 @@ def adversarial_feeds(
             made = (
                 _picture(port, i, random)
                 if is_picture(port) or not samples
-                else _vector(np.stack(samples), i, random)
+                else _inside(_vector(np.stack(samples), i, random), port, samples)
             )
             feed[port.name] = made.astype(np.float32)
         feeds.append(feed)
@@ -91,3 +91,9 @@ def _vector(samples: Batch, kind: int, random: np.random.Generator) -> Batch:
     if KINDS[kind] == "black":
         return np.zeros_like(largest)
     return np.asarray(largest if KINDS[kind] == "white" else -largest)
+
+
+def _inside(made: Batch, port: Port, samples: Sequence[Batch]) -> Batch:
+    """Keep to the port's range if its samples do: an index beyond its table has no answer."""
+    kept = all(port.low <= float(s.min()) and float(s.max()) <= port.high for s in samples)
+    return np.asarray(np.clip(made, port.low, port.high)) if kept else made

@@ -24,6 +24,7 @@ from edgekit.core.store import file_sha256, prepared_folder, size_bytes, write_j
 from edgekit.core.tensors import Batch
 from edgekit.export.adversarial import with_extremes
 from edgekit.export.cache import copied, removed
+from edgekit.export.causes import in_one_line
 from edgekit.export.first_bad_layer import first_bad_layer
 from edgekit.export.judgement import judged
 from edgekit.export.parity import (
@@ -239,8 +240,7 @@ def _attempt(place: Workplace, precision: Precision, recipe: str) -> Outcome:
         if isinstance(error, OSError) and error.errno in UNWRITABLE:
             raise
         _log.exception("%s %s cannot be converted", place.form, precision)
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return Outcome("failed", f"cannot be converted: {first[:300]}", path)
+        return Outcome("failed", f"cannot be converted: {in_one_line(error)}", path)
     if large := too_large(path, place.form):
         removed(path)
         return Outcome("refused", large, path, words)

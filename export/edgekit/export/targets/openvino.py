@@ -74,6 +74,9 @@ def converted(program: Program) -> Any:
             exported(program),
             input=[ov.PartialShape(list(port.shape)) for port in program.inputs],
         )
+    for operation in model.get_ordered_ops():
+        for value in operation.outputs():  # a node that is optimized away lends its name to a port
+            value.get_tensor().set_names(set())
     for values, ports in ((model.inputs, program.inputs), (model.outputs, program.outputs)):
         for value, port in zip(values, ports, strict=True):
             value.get_tensor().set_names({port.name})
