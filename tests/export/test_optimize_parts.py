@@ -18,7 +18,7 @@ from edgekit.export.optimize.layers import columns, from_rows, layers_of, rows, 
 from edgekit.export.optimize.matching import matches
 from edgekit.export.optimize.plan import GRIDS, LAYERS, Plan, read_plan
 from edgekit.export.optimize.prepare import prepared
-from edgekit.export.optimize.rounding import Grid, Rounding, rounded
+from edgekit.export.optimize.rounding import Grid, Rounding, rounded, sweep_of
 from edgekit.export.optimize.rules import RULES, allowed, refusal, table
 from edgekit.export.optimize.space_onnx import OnnxSpace
 from edgekit.export.parity import psnr_db
@@ -150,10 +150,10 @@ def test_repairing_rounding_beats_rounding_to_nearest_on_what_the_layer_gives():
     program = prepared(odd_program())
     layer = replace(layers_of(program)[0], shape=(8, 4, 3, 3))
     weight = torch.randn(8, 4, 3, 3, generator=generator)
-    moment = (x_KL @ x_KL.T / 400).double()[None]
+    moment = (x_KL @ x_KL.T / 400).double()
     errors = {}
 
-    for name, given in (("nearest", None), ("repaired", moment)):
+    for name, given in (("nearest", None), ("repaired", [sweep_of(moment)])):
         made = rounded(weight, layer, Grid("linear", 4), given).weight
         difference = rows(made - weight, layer)[0] @ x_KL
         errors[name] = float((difference**2).mean())

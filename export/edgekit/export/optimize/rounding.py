@@ -15,8 +15,9 @@ k-means weighted by the inputs' power and refitted by least squares between pass
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -36,7 +37,9 @@ PLACES = 768
 """Places of each calibration picture that a layer's inputs are taken from."""
 DAMPING = 0.01
 """Share of the mean diagonal that is added to it, as in the paper."""
-PALETTE_PASSES = 3
+PALETTE_PASSES = 2
+BLOCK = 64
+"""Columns that are repaired one by one before the rest is, all at once."""
 MOST_REFITTED = 64
 """Palettes with more values are so fine that refitting them gains nothing."""
 
@@ -74,6 +77,7 @@ class Rounding:
     nearest: bool = False
     """Round each weight to its nearest step instead: the baseline."""
     _moments: dict[str, Tensor] = field(default_factory=dict)
+    _sweeps: dict[str, list[Sweep]] = field(default_factory=dict)
     _kept: dict[tuple[str, str], Rounded] = field(default_factory=dict)
 
     def rounded(self, layer: Layer, grid: Grid) -> Rounded:
@@ -82,8 +86,10 @@ class Rounding:
         if key not in self._kept:
             if not self.nearest and not self._moments:
                 self._moments = second_moments(self.program, self.feeds)
-            moment = None if self.nearest else self._moments[layer.name]
-            self._kept[key] = rounded(weight_of(self.program, layer), layer, grid, moment)
+            if not self.nearest and layer.name not in self._sweeps:
+                self._sweeps[layer.name] = [sweep_of(h) for h in self._moments[layer.name]]
+            sweeps = self._sweeps.get(layer.name)
+            self._kept[key] = rounded(weight_of(self.program, layer), layer, grid, sweeps)
         return self._kept[key]
 
 
@@ -106,21 +112,22 @@ def second_moments(program: Program, feeds: Sequence[Feed]) -> dict[str, Tensor]
     return {name: total / places[name] for name, total in found.items()}
 
 
-def rounded(weight: Tensor, layer: Layer, grid: Grid, moment_GKK: Tensor | None) -> Rounded:
-    """Return `weight` on `grid`; without a second moment each weight goes to its nearest value."""
+def rounded(weight: Tensor, layer: Layer, grid: Grid, sweeps: Sequence[Sweep] | None) -> Rounded:
+    """Return `weight` on `grid`; without sweeps each weight goes to its nearest value."""
     w_GOK = rows(weight, layer).double()
-    if moment_GKK is None:
-        moment_GKK = torch.eye(w_GOK.shape[2], dtype=torch.float64).expand(w_GOK.shape[0], -1, -1)
+    if sweeps is None:
+        same = sweep_of(torch.eye(w_GOK.shape[2], dtype=torch.float64))
+        sweeps = [same] * len(w_GOK)
         if grid.kind == "palette":
             shares = torch.split(w_GOK, _share(w_GOK, grid), 1)
             parts = [_nearest_palette(w, grid.bits) for w in shares]
             return Rounded(from_rows(torch.cat(parts, 1).float(), layer))
     if grid.kind == "linear":
-        found = [_linear(w, h, grid.bits) for w, h in zip(w_GOK, moment_GKK, strict=True)]
+        found = [_linear(w, h, grid.bits) for w, h in zip(w_GOK, sweeps, strict=True)]
         made = from_rows(torch.stack([weight for weight, _ in found]).float(), layer)
         return Rounded(made, scale=torch.cat([scale for _, scale in found]).float())
     shares = torch.split(w_GOK, _share(w_GOK, grid), 1)
-    swept = [_palette(w, moment_GKK, grid.bits) for w in shares]
+    swept = [_palette(w, sweeps, grid.bits) for w in shares]
     return Rounded(from_rows(torch.cat(swept, 1).float(), layer))
 
 
@@ -137,23 +144,23 @@ def _nearest_palette(w_GOK: Tensor, bits: int) -> Tensor:
     return _nearest(w_GOK, values.half().double())
 
 
-def _linear(w_OK: Tensor, h_KK: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+def _linear(w_OK: Tensor, sweep: Sweep, bits: int) -> tuple[Tensor, Tensor]:
     """Round one group to even steps; the largest code of each row is used, so scales are found."""
     top = 2 ** (bits - 1) - 1
     largest = w_OK.abs().amax(1).clamp_min(1e-12)
     shares = torch.ones_like(largest)
     if bits < 8:  # few steps: leaving out the tail makes the others finer
-        shares = _best_shares(w_OK, h_KK.diagonal(), largest, top)
+        shares = _best_shares(w_OK, sweep.moment_KK.diagonal(), largest, top)
     scale_O = (largest * shares / top).float().double()  # files store float32
-    codes_OK = _codes(w_OK, h_KK, scale_O, top)
+    codes_OK = _codes(w_OK, sweep, scale_O, top)
     # A converter takes the largest weight for the top of its grid, so one must stand there.
-    for _ in range(4):
+    for _ in range(2):
         short = codes_OK.abs().amax(1) < top
         if not bool(short.any()):
             break
         reached = codes_OK[short].abs().amax(1).clamp_min(1)
         scale_O[short] = (scale_O[short] * reached / top).float().double()
-        codes_OK[short] = _codes(w_OK[short], h_KK, scale_O[short], top)
+        codes_OK[short] = _codes(w_OK[short], sweep, scale_O[short], top)
     short = codes_OK.abs().amax(1) < top
     if bool(short.any()):
         place = (codes_OK[short].abs() * 1000 + w_OK[short].abs() / largest[short, None]).argmax(1)
@@ -174,38 +181,53 @@ def _best_shares(w_OK: Tensor, power_K: Tensor, largest_O: Tensor, top: int) -> 
     return best
 
 
-def _factor(h_KK: Tensor) -> Tensor:
-    """Return the upper Cholesky factor of the damped inverse."""
-    damped = h_KK.clone()
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The order of the columns, and how an error in each is repaired in those behind it."""
+
+    moment_KK: Tensor
+    order: Tensor
+    factor_KK: Tensor
+    """Upper Cholesky factor of the damped inverse moment, in that order."""
+
+
+def sweep_of(moment_KK: Tensor) -> Sweep:
+    """Prepare a sweep: the most powerful inputs come first."""
+    order = moment_KK.diagonal().argsort(descending=True, stable=True)
+    damped = moment_KK[order][:, order].clone()
     diagonal = damped.diagonal()
     diagonal += DAMPING * diagonal.mean() + 1e-12
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
-    factor: Tensor = torch.linalg.cholesky(inverse, upper=True)
-    return factor
+    return Sweep(moment_KK, order, torch.linalg.cholesky(inverse, upper=True))
 
 
-def _swept(w_OK: Tensor, h_KK: Tensor, nearest) -> Tensor:  # type: ignore[no-untyped-def]
-    """Take the columns one by one, the most powerful first, and repair in those that are left."""
-    order = h_KK.diagonal().argsort(descending=True, stable=True)
-    left = w_OK[:, order].clone()
-    u_KK = _factor(h_KK[order][:, order])
-    made = torch.empty_like(left)
-    for k in range(left.shape[1]):
-        made[:, k] = nearest(left[:, k])
-        error = (left[:, k] - made[:, k]) / u_KK[k, k]
-        left[:, k + 1 :] -= error[:, None] * u_KK[k, k + 1 :]
-    back = torch.empty_like(made)
-    back[:, order] = made
-    return back
+def _swept(w_OK: Tensor, sweep: Sweep, nearest: Callable[[Tensor], Tensor]) -> Tensor:
+    """Take the columns one by one and repair in those that are left, block by block."""
+    left_KO, u_KK = w_OK.T[sweep.order].contiguous(), sweep.factor_KK
+    made_KO = torch.empty_like(left_KO)
+    for start in range(0, len(left_KO), BLOCK):
+        end = min(start + BLOCK, len(left_KO))
+        block = left_KO[start:end].clone()
+        errors = torch.empty_like(block)
+        for k, value in enumerate(block):
+            place = start + k
+            made_KO[place] = nearest(value)
+            errors[k] = (value - made_KO[place]) / u_KK[place, place]
+            block[k + 1 :] -= u_KK[place, place + 1 : end, None] * errors[k]
+        left_KO[end:] -= u_KK[start:end, end:].T @ errors
+    back_KO = torch.empty_like(made_KO)
+    back_KO[sweep.order] = made_KO
+    return back_KO.T
 
 
-def _codes(w_OK: Tensor, h_KK: Tensor, scale_O: Tensor, top: int) -> Tensor:
-    swept = _swept(w_OK, h_KK, lambda w: (w / scale_O).round().clamp(-top, top) * scale_O)
+def _codes(w_OK: Tensor, sweep: Sweep, scale_O: Tensor, top: int) -> Tensor:
+    swept = _swept(w_OK, sweep, lambda w: (w / scale_O).round().clamp(-top, top) * scale_O)
     return (swept / scale_O[:, None]).round()
 
 
-def _palette(w_GOK: Tensor, h_GKK: Tensor, bits: int) -> Tensor:
+def _palette(w_GOK: Tensor, sweeps: Sequence[Sweep], bits: int) -> Tensor:
     """Choose the values by weighted k-means, then sweep and refit in turns."""
+    h_GKK = [sweep.moment_KK for sweep in sweeps]
     power = torch.stack([h.diagonal() for h in h_GKK])[:, None].expand_as(w_GOK)
     values = _weighted_means(w_GOK.flatten(), power.flatten(), 2**bits)
     best: tuple[float, Tensor] | None = None
@@ -213,8 +235,8 @@ def _palette(w_GOK: Tensor, h_GKK: Tensor, bits: int) -> Tensor:
         values = values.half().double()  # what a file stores
         made = torch.stack(
             [
-                _swept(w, h, lambda c, v=values: _nearest(c, v))
-                for w, h in zip(w_GOK, h_GKK, strict=True)
+                _swept(w, sweep, partial(_nearest, values=values))
+                for w, sweep in zip(w_GOK, sweeps, strict=True)
             ]
         )
         cost = sum(
@@ -255,7 +277,7 @@ def _weighted_means(points: Tensor, weights: Tensor, count: int) -> Tensor:
     return values
 
 
-def _refitted(w_GOK: Tensor, made_GOK: Tensor, h_GKK: Tensor, values: Tensor) -> Tensor:
+def _refitted(w_GOK: Tensor, made_GOK: Tensor, h_GKK: Sequence[Tensor], values: Tensor) -> Tensor:
     """Return the palette that is best for the given choice of places: a small least squares."""
     count = len(values)
     normal = torch.zeros(count, count, dtype=torch.float64)

@@ -57,6 +57,8 @@ FRONT, PICTURE, TRIALS, JOURNAL, ALONE, SETTINGS = (
     "settings.json",
 )
 WARM_STARTS = 16
+LEAST = 4
+"""Candidates that are measured however short the budget is: two float files, two by layer."""
 CONFIRMED = 5
 """Leading candidates that are timed again in the end."""
 JUDGED: dict[Format, int] = {"aimodel": 2}
@@ -184,7 +186,8 @@ def _searched(
     def over() -> str | None:
         if trials is not None and len(table.rows) >= trials:
             return f"{trials} candidates were measured"
-        if spent + time.monotonic() - start >= budget_s:
+        used = spent + time.monotonic() - start
+        if used >= budget_s and len(table.rows) >= LEAST:  # the shortest search gives something
             return f"the budget of {budget_s:.0f} s is spent"
         return None
 

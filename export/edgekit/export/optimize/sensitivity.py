@@ -25,7 +25,7 @@ from edgekit.export.optimize.tune import COMPUTED_IN_INT8, stepped
 from edgekit.export.program import Feed, run
 from edgekit.export.rows import Workplace
 
-PICTURES = 4
+PICTURES = 3
 STEPS = (0.0, *(10.0 ** (k / 2) for k in range(-12, 3)))
 """Prices of a byte and of a millisecond, in units of the error of the cheapest file."""
 
