@@ -90,6 +90,8 @@ CASES = {
         Resize(scale_factor=2.0, mode="bicubic"),
         Resize(size=(20, 12), mode="bicubic", align_corners=True),
         Resize(size=(20, 12), mode="bilinear", antialias=True),
+        Resize(size=(20, 13), mode="nearest-exact"),
+        Resize(scale_factor=1.25, mode="nearest-exact"),
     ],
     "transposed_by_pixel_shuffle": [
         Transposed(kernel_size=2, stride=2),

@@ -37,14 +37,17 @@ def nearest_exact_as_nearest(module: fx.GraphModule, node: fx.Node) -> fx.Node |
 
 
 def resize_by_products(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
-    """Write bicubic and antialiased resizes as rows @ x @ columns with fixed matrices."""
-    if node.op != "call_function" or node.target not in _RARE:
+    """Write a resize that few targets have as rows @ x @ columns with fixed matrices.
+
+    These are bicubic and antialiased ones, and nearest-exact by factors that are not whole.
+    """
+    if node.op != "call_function" or node.target not in (*_RARE, *_EXACT):
         return None
     x = node.args[0]
     before, after = shape_of(x)[2:], shape_of(node)[2:]
     if _scales(node) is not None and not _whole(before, after, _scales(node)):
         return None
-    corners = bool(given(node, 2, False, name="align_corners"))
+    corners = node.target not in _EXACT and bool(given(node, 2, False, name="align_corners"))
     rows, columns = (
         _matrix(node.target, old, new, corners) for old, new in zip(before, after, strict=True)
     )
@@ -53,7 +56,9 @@ def resize_by_products(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
 
 
 def _scales(node: fx.Node) -> Any:
-    return given(node, 3) if str(node.target).endswith("vec") else None
+    if not str(node.target).endswith("vec"):
+        return None
+    return given(node, 2 if node.target in _EXACT else 3)
 
 
 def _whole(before: list[int], after: list[int], scales: Any) -> bool:
@@ -67,7 +72,7 @@ def _whole(before: list[int], after: list[int], scales: Any) -> bool:
 def _matrix(target: Any, old: int, new: int, corners: bool) -> Tensor:
     """Return what the resize makes of each unit vector: new rows, old columns."""
     units = torch.eye(old).reshape(1, old, old, 1).expand(1, old, old, 2).contiguous()
-    packet = target.overloadpacket
-    made = packet.default(units, [new, 2], corners, None, None)
+    settings = () if target in _EXACT else (corners,)
+    made = target.overloadpacket.default(units, [new, 2], *settings, None, None)
     matrix: Tensor = made[0, :, :, 0].T.contiguous()
     return matrix
