@@ -38,7 +38,7 @@ def _base(name: str, form: Format, precision: Precision, damage: k.Damage) -> Fa
 _FIVE = k.scaled(1.05)
 _UP = ATEN.upsample_bilinear2d.vec
 _TURNED = k.other(ATEN.transpose.int, 2, 3)
-_HARD = k.other(ATEN.hardtanh.default, -1.0, 1.0)
+_HARD = k.other(ATEN.clamp.default, -1.0, 1.0)
 _BGR = k.other(ATEN.flip.default, [1])
 FAULTS: tuple[Fault, ...] = (
     # one layer's weights 5 % too large
@@ -59,7 +59,7 @@ FAULTS: tuple[Fault, ...] = (
         "weight x1.05, deep", "mlpackage", "fp16", k.mlpackage_blob(_FIVE, kind="weight", which=4)
     ),
     _base(
-        "scale x1.05, deep",
+        "bias scale x1.05, deep",
         "onnx",
         "int8",
         k.onnx_scale("residual2_first_conv", 1.05, weights=True),
@@ -127,7 +127,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     _graph("ReLU for GELU", "tflite", k.operator(ATEN.gelu.default, k.other(ATEN.relu.default))),
     _graph(
-        "hard tanh for tanh",
+        "clamp for tanh",
         "aimodel",
         k.operator(ATEN.tanh.default, k.other(ATEN.hardtanh.default)),
     ),
@@ -145,7 +145,7 @@ FAULTS: tuple[Fault, ...] = (
         "an activation's range cut to half",
         "onnx",
         "int8",
-        k.onnx_scale("relu", 0.5, weights=False),
+        k.onnx_scale("gelu_scale", 0.5, weights=False),
     ),
     _file("one channel's scale doubled", "tflite", "int8", k.tflite_scale(2.0, which=3, channel=5)),
 )

@@ -3,7 +3,7 @@
 ``python benchmarks/faults.py --out benchmarks/results/faults.json`` writes two students, converts
 them without faults (the negative control: every such file must pass), then with one fault each.
 A fault is caught if the file would not ship. Interrupted, it goes on where it was. ``--only 8``
-runs every sixth or so, ``--table`` prints the Markdown table of a finished file.
+runs every sixth or so, ``--table`` prints the page docs/evidence/parity.md of a finished file.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ PHOTOS = 4
 class Bench:
     """The students, their right files (made once), and the verdict on any other file."""
 
-    def __init__(self, folder: Path) -> None:
-        """Keep everything below `folder`."""
-        self.folder = folder
+    def __init__(self, folder: Path, keep: Path | None = None) -> None:
+        """Keep everything below `folder`, and copies of faulty ONNX files in `keep`."""
+        self.folder, self.keep = folder, keep
         self._places: dict[tuple[str, str], Workplace] = {}
 
     def place(self, student: str, form: Any) -> Workplace:
@@ -84,6 +84,8 @@ class Bench:
                     recipe=place.converter.recipes(fault.precision)[0],
                     sources=place.sources(),
                 )
+            if self.keep is not None and fault.form == "onnx":
+                shutil.copyfile(path, self.keep / f"{key_of(fault).replace(' ', '_')}.onnx")
             return judged(place, path, fault.precision)
 
 
@@ -110,7 +112,9 @@ def key_of(fault: Fault) -> str:
     return f"{fault.form} {fault.precision} {fault.student}: {fault.name}"
 
 
-def run(faults: list[Fault], folder: Path, out: Path | None) -> dict[str, Any]:
+def run(
+    faults: list[Fault], folder: Path, out: Path | None, keep: Path | None = None
+) -> dict[str, Any]:
     """Judge right and faulty files; what is known already in `out` is not measured again."""
     done = json.loads(out.read_text()) if out is not None and out.exists() else {}
     result: dict[str, Any] = {
@@ -118,7 +122,7 @@ def run(faults: list[Fault], folder: Path, out: Path | None) -> dict[str, Any]:
         "right": done.get("right", {}),
         "faults": done.get("faults", {}),
     }
-    bench = Bench(folder)
+    bench = Bench(folder, keep)
     for fault in sorted(faults, key=lambda f: (f.student, f.form)):
         control = f"{fault.form} {fault.precision} {fault.student}"
         if control not in result["right"]:
@@ -150,6 +154,11 @@ def table(result: dict[str, Any]) -> str:
     """Return the results as Markdown."""
     caught, all_faults, refused, all_right = counts(result)
     lines = [
+        "# Fifty faults, one by one",
+        "",
+        "Made by `python benchmarks/faults.py --table` from `benchmarks/results/faults.json`. What",
+        "is looked at is in [parity.md](../parity.md).",
+        "",
         f"{caught} of {all_faults} faults caught, {refused} of {all_right} right files refused.",
         "",
         "| file | fault | where | photos dB | caught because it |",
@@ -179,6 +188,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/faults.json"))
     parser.add_argument("--folder", type=Path, help="where students and files are kept")
     parser.add_argument("--only", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="where faulty ONNX files go, for fault_peers.py")
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
     if given.table:
@@ -186,7 +196,7 @@ def main() -> None:
         return
     if given.folder is not None:
         given.folder.mkdir(parents=True, exist_ok=True)
-        result = run(chosen(given.only), given.folder, given.out)
+        result = run(chosen(given.only), given.folder, given.out, given.keep)
     else:
         with tempfile.TemporaryDirectory() as folder:
             result = run(chosen(given.only), Path(folder), given.out)

@@ -66,7 +66,8 @@ def _difference(weight: Batch, other: Batch, precision: Precision) -> tuple[floa
     if ratio < least:
         return ratio, f"is {ratio:.0f} dB from the float32 file's, less than {least:.0f} dB"
     gain = float(np.vdot(weight, other) / np.vdot(weight, weight))
-    if weight.ndim > 1 and abs(gain - 1) > GAIN + 2 * 10 ** (-ratio / 10):
+    fixed = weight.ndim > 1 or precision != "mixed"  # a search may correct biases
+    if fixed and abs(gain - 1) > GAIN + 2 * 10 ** (-ratio / 10):
         return ratio, f"is {gain:.3f} times the float32 file's"
     if weight.ndim > 1 and precision in SLICE_DB:
         for axis in {0, weight.ndim - 1}:
