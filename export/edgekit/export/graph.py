@@ -40,6 +40,7 @@ def plain_graph(program: ExportedProgram) -> fx.GraphModule:
     for node in list(graph.nodes):
         if node.op == "call_module":  # torch.export's own checks of the input shapes
             graph.erase_node(node)
+    _drop_whole_slices(module)
     _layers_as_modules(module)
     _fold_norms(module)
     _contiguous(module)
@@ -55,6 +56,20 @@ def _contiguous(module: fx.GraphModule) -> None:
     """
     for tensor in (*module.parameters(), *module.buffers()):
         tensor.data = tensor.data.contiguous()
+
+
+def _drop_whole_slices(module: fx.GraphModule) -> None:
+    """Remove slices that take everything; torch turns them into aliases, Core ML knows none."""
+    for node in list(module.graph.nodes):
+        if node.op != "call_function" or node.target not in (
+            _ATEN.slice.Tensor,
+            _ATEN.alias.default,
+        ):
+            continue
+        step = node.args[4] if len(node.args) > 4 else 1
+        if step == 1 and node.meta["val"].shape == node.args[0].meta["val"].shape:
+            node.replace_all_uses_with(node.args[0])
+            module.graph.erase_node(node)
 
 
 def module_path(node: Node) -> str:

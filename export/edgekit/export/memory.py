@@ -7,14 +7,14 @@ from pathlib import Path
 from edgekit.core.manifest import Format
 
 BASE_MIB: dict[Format, int] = {
-    "onnx": 900,
-    "tflite": 1500,
-    "mlpackage": 900,
-    "aimodel": 1300,
-    "engine": 1300,
-    "trt": 900,
-    "pte": 1300,
-    "openvino": 1000,
+    "onnx": 750,
+    "tflite": 850,
+    "mlpackage": 800,
+    "aimodel": 850,
+    "engine": 850,
+    "trt": 750,
+    "pte": 700,
+    "openvino": 750,
 }
 """Peak of a worker that converts a student of a few megabytes: mostly the libraries themselves."""
 PER_MIB = 14
