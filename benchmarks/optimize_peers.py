@@ -4,7 +4,8 @@
 
 Without a student one is trained first (benchmarks/optimize_net.py, nine minutes). Every tool gets the
 same float32 program, the same calibration pictures and is judged on the same held-out pictures; in
-the end all files of a format are timed in turns, in one process. `--table` prints the page's table.
+the end all files of a format are timed in turns, in one process. `--docs` writes the tables of
+docs/optimize.md anew from what was measured.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ ANCHOR = {"onnx": "nncf", "tflite": "int8 dynamic", "aimodel": "int8 palette-4"}
 TRIALS = {"onnx": (24, 14), "tflite": (20, 10), "aimodel": (8, 3)}
 """Candidates of a search without limits, and more of one under the anchor's bytes."""
 CALLS = 25
+PAGE = HERE.parent / "docs/optimize.md"
+OPENING, CLOSING = "<!-- peers -->", "<!-- end of peers -->"
 
 
 def compared(student: Path, form: str, work: Path, trials: tuple[int, int]) -> dict[str, Any]:
@@ -155,6 +158,15 @@ def table(result: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def write_docs(result: Path) -> None:
+    """Put the tables of `result` between the marks of the page."""
+    text = PAGE.read_text(encoding="utf-8")
+    head, rest = text.split(OPENING)
+    tail = rest.split(CLOSING)[1]
+    made = table(json.loads(result.read_text(encoding="utf-8")))
+    PAGE.write_text(f"{head}{OPENING}\n{made}\n{CLOSING}{tail}", encoding="utf-8")
+
+
 def main() -> None:
     """Measure and write, or print the table of what was written."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -163,10 +175,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results/optimize_peers.json")
     parser.add_argument("--format", action="append", choices=list(BASELINES))
     parser.add_argument("--trials", type=int, nargs=2, help="instead of those of the script")
-    parser.add_argument("--table", action="store_true", help="print the table of --out")
+    parser.add_argument("--docs", action="store_true", help="write the tables of the page")
     given = parser.parse_args()
-    if given.table:
-        print(table(json.loads(given.out.read_text(encoding="utf-8"))))
+    if given.docs:
+        write_docs(given.out)
         return
     import torch
 

@@ -97,7 +97,7 @@ class Judge:
         """Return the CPU ms of each file and of the float32 file, all of them in turns."""
         feed = file_feed(self.place, self.place.feeds[0])
         sessions = [session_of(self.place, path) for path in (*paths, self.float_file)]
-        calls = [lambda session=session: session.run(feed) for session in sessions]  # type: ignore[misc]
+        calls = [lambda session=session: session.run(feed) for session in sessions]
         *found, reference = interleaved(calls, CONFIRMING_CALLS, WARM_UP)
         return [round(ms, 4) for ms in found], round(reference, 4)
 

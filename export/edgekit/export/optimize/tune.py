@@ -115,7 +115,7 @@ class _Adapted(nn.Module):
         else:
             assert isinstance(inner, nn.Conv2d)
             made = F.conv2d(
-                x, weight, self.bias, inner.stride, inner.padding, inner.dilation, inner.groups  # type: ignore[arg-type]
+                x, weight, self.bias, inner.stride, inner.padding, inner.dilation, inner.groups
             )  # fmt: skip
         return stepped(made) if self.choice in ROUNDED_RESULT else made
 

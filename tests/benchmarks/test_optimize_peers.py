@@ -1,0 +1,36 @@
+"""The tables of docs/optimize.md are those that were measured, and ours are better than peers."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RESULT = ROOT / "benchmarks/results/optimize_peers.json"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("peers", ROOT / "benchmarks/optimize_peers.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_shows_what_was_measured(script):
+    measured = json.loads(RESULT.read_text(encoding="utf-8"))
+
+    page = (ROOT / "docs/optimize.md").read_text(encoding="utf-8")
+
+    assert script.table(measured) in page
+
+
+def test_ours_within_the_anchors_bytes_is_more_exact_than_the_anchor(script):
+    for part in json.loads(RESULT.read_text(encoding="utf-8"))["formats"]:
+        anchor = next(row for row in part["rows"] if row.get("back_end") == part["anchor"])
+        ours = [row["measured"] for row in part["rows"] if row["who"] == "ours"]
+
+        fitting = [m for m in ours if m["bytes"] <= anchor["measured"]["bytes"]]
+
+        assert max(m["db"] for m in fitting) > anchor["measured"]["db"], part["format"]
