@@ -222,3 +222,15 @@ def test_a_group_norm_that_overflows_in_half_precision_is_saved_twice_over(tmp_p
     assert "group_norm_by_instances (1)" in words["rewritten"]
     assert "float32 for " in words["kept wide"]
     assert "float32 for " not in words["rewritten"]
+
+
+def test_a_rewrite_takes_up_what_another_made(tmp_path):
+    program = program_of(tmp_path, nn.GroupNorm(4, 8))
+    names = ["group_norm_by_instances", "instance_norm_by_moments"]
+    made, counts = rewritten(program, names)
+    x = torch.randn(program.inputs[0].shape, generator=torch.Generator().manual_seed(1))
+
+    assert counts == dict.fromkeys(names, 1)
+    assert not {"group_norm", "instance_norm"} & {str(t).split(".")[1] for t in operators(made)}
+    with torch.no_grad():
+        assert abs(program.module(x)[0] - made.module(x)[0]).max() < 1e-5

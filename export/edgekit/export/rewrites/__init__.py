@@ -48,7 +48,12 @@ FOR: dict[Format, tuple[str, ...]] = {
     "tflite": ("written_out_attention", "fused_gelu", *_RESIZES),
     "mlpackage": ("group_norm_by_instances", "rms_norm_by_layer_norm", "fused_gelu", *_RESIZES),
     "aimodel": (*_RESIZES,),
-    "pte": ("instance_norm_by_moments", "written_out_attention", *_RESIZES),
+    "pte": (
+        "group_norm_by_instances",
+        "instance_norm_by_moments",
+        "written_out_attention",
+        *_RESIZES,
+    ),
     "openvino": (),
 }
 """Format -> the rewrites that its programs get, in this order."""
@@ -81,12 +86,14 @@ def rewritten(program: Program, names: Sequence[str]) -> tuple[Program, dict[str
                 node.replace_all_uses_with(made)
                 module.graph.erase_node(node)
                 counts[name] += 1
+        if counts[name]:  # the next one asks for the shapes of what is new
+            module.graph.eliminate_dead_code()
+            module.graph.lint()
+            module.recompile()
+            _Shapes(module).run(*(torch.zeros(port.shape) for port in program.inputs))
+    counts = +counts
     if not counts:
         return program, {}
-    module.graph.eliminate_dead_code()
-    module.graph.lint()
-    module.recompile()
-    _Shapes(module).run(*(torch.zeros(port.shape) for port in program.inputs))
     return replace(program, module=module), dict(counts)
 
 
