@@ -242,3 +242,21 @@ def test_bad_options_are_refused_before_any_work(student, words, code, capsys):
     assert command(["optimize", str(student), *words]) == code
 
     assert "hint:" in capsys.readouterr().err
+
+
+def test_the_report_of_a_run_shows_the_front(found, tmp_path):
+    import shutil
+
+    from edgekit.benchmarks.report.precision import precision_sections
+
+    (tmp_path / "optimize").mkdir()
+    shutil.copytree(found.folder, tmp_path / "optimize/onnx")
+    (tmp_path / "optimize/broken").mkdir()
+    (tmp_path / "optimize/broken/front.json").write_text("{")
+
+    (section,) = precision_sections(tmp_path)
+
+    assert section["format"] == "onnx"
+    assert section["picture"].startswith("data:image/svg+xml;base64,")
+    assert [row["mark"] for row in section["rows"]].count("chosen") <= 1
+    assert section["recipe"] == found.best.words

@@ -14,6 +14,7 @@ from edgekit.benchmarks.report import tables
 from edgekit.benchmarks.report.charts import bar_chart, curve_charts
 from edgekit.benchmarks.report.facts import Facts, read_run
 from edgekit.benchmarks.report.pictures import Pictures, bundle_pictures
+from edgekit.benchmarks.report.precision import precision_sections
 from edgekit.benchmarks.report.search import search_section
 from edgekit.core.progress import Report, silent
 from edgekit.core.store import write_bytes
@@ -66,6 +67,7 @@ def rendered(facts: Facts, pictures: Pictures) -> str:
         samples=facts.student.get("quality", {}).get("samples", ""),
         curves=_safe(curve_charts(facts.log)),
         search=_search(facts),
+        precision=precision_sections(facts.run),
         bundle=facts.bundle,
         files=tables.file_rows(facts.bundle) if facts.bundle else [],
         placement=tables.placement_rows(facts.bundle) if facts.bundle else [],

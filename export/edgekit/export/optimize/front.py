@@ -198,8 +198,9 @@ def picture(rows: Sequence[Row], best: Row | None, limits: Limits, title: str) -
         x, y = place(best)
         anchor = "end" if x > WIDTH * 0.7 else "start"
         parts.append(
-            f'<text x="{x + (-10 if anchor == "end" else 10):.1f}" y="{y - 10:.1f}" fill="#111" '
-            f'font-weight="bold" text-anchor="{anchor}">chosen</text>'
+            f'<text x="{x + (-10 if anchor == "end" else 10):.1f}" y="{y + 22:.1f}" fill="#111" '
+            f'font-weight="bold" stroke="#fff" stroke-width="4" paint-order="stroke" '
+            f'text-anchor="{anchor}">chosen</text>'
         )
     return "\n".join([*parts, _legend(works), "</svg>"]) + "\n"
 
@@ -241,8 +242,8 @@ def _axes_lines(low_x: float, high_x: float, low_y: float, high_y: float) -> lis
     return parts
 
 
-_COLOURS = ((2.5, "#0b6e4f", "2.5 times faster"), (1.4, "#3fa34d", "1.4 times faster"),
-            (0.9, "#4f7cac", "as fast as float32"), (0.0, "#b5651d", "slower"))  # fmt: skip
+_COLOURS = ((2.5, "#0b6e4f", "2.5x faster"), (1.4, "#3fa34d", "1.4x faster"),
+            (0.9, "#4f7cac", "like float32"), (0.0, "#b5651d", "slower"))  # fmt: skip
 
 
 def _colour(row: Row) -> str:
@@ -267,7 +268,7 @@ def _dot(row: Row, place: tuple[float, float], best: bool) -> str:
 
 def _legend(rows: Sequence[Row]) -> str:
     timed = any(row.measured is not None and row.measured.ms is not None for row in rows)
-    entries = [("#666", "square: a recipe of one tool; dot: chosen by layer")]
+    entries = [("#666", "square: one tool's recipe; dot: by layer")]
     if timed:
         entries += [(colour, text) for _, colour, text in _COLOURS]
     parts, x = [], float(LEFT)
