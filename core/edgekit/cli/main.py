@@ -34,6 +34,7 @@ COMMANDS = {
     "verify": ("edgekit.cli.verify", "Check every file of a bundle against its golden vectors."),
     "run": ("edgekit.cli.run", "Edit a photo of any size with a bundle."),
     "bench": ("edgekit.cli.bench", "Measure the latency of a bundle's files."),
+    "app": ("edgekit.cli.app", "Put a demo app together from bundles."),
     "report": ("edgekit.cli.report", "Write one offline HTML page about a run."),
 }
 """Command -> (module with an `app`, its one line of help). A module's `app` is a Typer app."""

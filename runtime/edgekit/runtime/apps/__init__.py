@@ -1,0 +1,1 @@
+"""Demo apps, put together from a bundle and the sources that the project ships."""

@@ -1,0 +1,220 @@
+"""The web demo as a folder of static files: page, engines, bundles, nothing from another host."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from edgekit.core.errors import BadInput, EdgekitError, TargetUnsupported
+from edgekit.core.manifest import BundleManifest, read_bundle, write_bundle
+from edgekit.core.progress import Report, silent
+from edgekit.core.store import (
+    file_sha256,
+    prepared_folder,
+    read_json,
+    size_bytes,
+    value_sha256,
+    write_bytes,
+    write_json,
+)
+from edgekit.runtime.apps.packages import install, libraries
+
+FORMATS = ("tflite", "onnx")
+SITE = "site.json"
+PAGE = (
+    "index.html",
+    "style.css",
+    "app.js",
+    "camera.js",
+    "sample.js",
+    "icon.svg",
+    "app.webmanifest",
+    *(
+        f"core/{name}.js"
+        for name in (
+            "concepts",
+            "editor",
+            "errors",
+            "files",
+            "manifest",
+            "npz",
+            "pixels",
+            "statistics",
+            "svd",
+            "tiles",
+        )
+    ),
+)
+ENGINES = {"tflite": "engines/litert.js", "onnx": "engines/onnx.js"}
+HEADERS = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A built site."""
+
+    folder: Path
+    bundles: tuple[str, ...]
+    engines: tuple[str, ...]
+    bytes: int
+
+
+def sources() -> Path:
+    """Return the folder of the web demo's sources: beside the package, or in the working tree."""
+    here = Path(__file__).resolve()
+    for place in (here.parents[2] / "web_demo", here.parents[4] / "web_demo"):
+        if (place / "index.html").is_file():
+            return place
+    raise EdgekitError("the web demo is not part of this installation", hint="install edgekit anew")
+
+
+def build_site(
+    bundles: Sequence[Path],
+    out: Path,
+    *,
+    engines: Sequence[str] = (),
+    cache: Path | None = None,
+    report: Report = silent,
+) -> Site:
+    """Write the web demo for `bundles` to `out`; a site that is there is replaced.
+
+    Without `engines` (formats, "tflite" or "onnx") each bundle's preferred format decides:
+    LiteRT.js where it ships a .tflite file, ONNX Runtime Web elsewhere. A bundle keeps what those
+    run and nothing else.
+
+    Raises BadInput for a damaged bundle or a folder of something else, TargetUnsupported for a
+    bundle without a file for browsers, and what `install` raises; `out` is then as it was.
+    """
+    manifests = [read_bundle(folder, check_files=True) for folder in bundles]
+    chosen = _engines(manifests, engines)
+    _check_replaceable(out)
+    work = out.with_name(f".{out.name}.part")
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        site = _written(bundles, manifests, chosen, prepared_folder(work), cache, report)
+        shutil.rmtree(out, ignore_errors=True)
+        work.replace(out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return Site(out, site, chosen, size_bytes(out))
+
+
+def _engines(manifests: Sequence[BundleManifest], asked: Sequence[str]) -> tuple[str, ...]:
+    needed = set()
+    for manifest in manifests:
+        held = {model.format for model in manifest.models}
+        usable = [form for form in FORMATS if form in held and (not asked or form in asked)]
+        if not usable:
+            raise TargetUnsupported(
+                f"{manifest.name} holds no file that a browser runs"
+                + (f" with {', '.join(asked)}" if asked else ""),
+                hint="export it with --target web",
+            )
+        needed |= set(usable) if asked else {usable[0]}
+    return tuple(form for form in FORMATS if form in needed)
+
+
+def _check_replaceable(out: Path) -> None:
+    if out.is_dir() and any(out.iterdir()):
+        found = read_json(out / SITE) if (out / SITE).is_file() else None
+        if not isinstance(found, dict) or found.get("kind") != "site":
+            raise BadInput(f"{out} holds something else than a site", hint="choose another --out")
+
+
+def _written(
+    bundles: Sequence[Path],
+    manifests: Sequence[BundleManifest],
+    engines: Sequence[str],
+    out: Path,
+    cache: Path | None,
+    report: Report,
+) -> tuple[str, ...]:
+    origin = sources()
+    files = [*PAGE, *(ENGINES[form] for form in engines)]
+    for name in files:
+        write_bytes(out / name, (origin / name).read_bytes())
+    for number, form in enumerate(engines):
+        report("engines", number, len(engines), form)
+        for package in libraries(origin / "libraries.json")[form]:
+            install(package, out, cache=cache)
+    listed: list[dict[str, Any]] = []
+    shell = list(files)
+    for folder, manifest in zip(bundles, manifests, strict=True):
+        name = manifest.name
+        while any(row["name"] == name for row in listed):
+            name += "-2"
+        place = f"bundles/{name}"
+        shell += [f"{place}/{path}" for path in _bundle(folder, manifest, engines, out / place)]
+        listed.append({"name": name, "path": place})
+    hashes = {
+        str(path.relative_to(out)): file_sha256(path) for path in out.rglob("*") if path.is_file()
+    }
+    version = value_sha256(hashes)[:16]
+    worker = (origin / "sw.js").read_text(encoding="utf-8").replace("SITE_VERSION", version)
+    write_bytes(out / "sw.js", worker.encode())
+    site = {
+        "kind": "site",
+        "version": version,
+        "bundles": listed,
+        "shell": [*shell, SITE],
+        "libraries": [
+            f"{package.package}@{package.version}"
+            for form in engines
+            for package in libraries(origin / "libraries.json")[form]
+        ],
+    }
+    write_json(out / SITE, site)
+    return tuple(row["name"] for row in listed)
+
+
+def _bundle(folder: Path, manifest: BundleManifest, engines: Sequence[str], out: Path) -> list[str]:
+    """Copy what the page reads of a bundle; return what it keeps at the first visit."""
+    models = tuple(model for model in manifest.models if model.format in engines)
+    small = [row.path for row in manifest.concepts]
+    for path in [*(model.path for model in models), manifest.golden.path, *small]:
+        write_bytes(out / path, (folder / path).read_bytes())
+    kept = manifest.model_copy(update={"models": models, "refused": (), "adapters": ()})
+    write_bundle(out, kept)
+    return ["manifest.json", *small]
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    extensions_map = {  # noqa: RUF012 - the base class has it as a plain dict
+        **SimpleHTTPRequestHandler.extensions_map,
+        ".js": "text/javascript",
+        ".mjs": "text/javascript",
+        ".wasm": "application/wasm",
+        ".webmanifest": "application/manifest+json",
+        ".tflite": "application/octet-stream",
+    }
+
+    def end_headers(self) -> None:
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Stay quiet: the terminal belongs to the command."""
+
+
+def server(folder: Path, *, port: int = 0) -> ThreadingHTTPServer:
+    """Return a server of `folder` on this machine's loopback alone; 0 takes any free port.
+
+    Raises EdgekitError if the port is taken.
+    """
+    try:
+        return ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, directory=str(folder)))
+    except OSError as error:
+        raise EdgekitError(
+            f"port {port} cannot be opened: {error.strerror}", hint="choose another --port"
+        ) from error

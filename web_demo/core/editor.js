@@ -1,0 +1,159 @@
+/** A bundle opened for use: its model loaded once, switched between concepts, timed in its parts. */
+import { blended, inputVector, readConcept } from "./concepts.js";
+import { EdgekitError } from "./errors.js";
+import { fetched } from "./files.js";
+import { checkedManifest, picturePort, runnable, tileSize } from "./manifest.js";
+import { readNpz } from "./npz.js";
+import { toLevels, toPort } from "./pixels.js";
+import { editTiled } from "./tiles.js";
+
+const ENGINES = { tflite: "../engines/litert.js", onnx: "../engines/onnx.js" };
+const STANDARD = { low: -1, high: 1, layout: "nchw" };
+
+/** Read and check the manifest of the bundle at `folder` (a URL ending in a slash). */
+export async function openBundle(folder) {
+  const answer = await fetch(`${folder}manifest.json`).catch(() => null);
+  if (!answer?.ok) throw new EdgekitError("the bundle's manifest cannot be loaded", "check the site's files");
+  const manifest = checkedManifest(await answer.json());
+  const models = runnable(manifest);
+  if (!models.length) {
+    throw new EdgekitError(`${manifest.name} holds no file that a browser runs`, "export it with --target web");
+  }
+  return { folder, manifest, models };
+}
+
+/** One loaded model of a bundle. */
+export class Editor {
+  #concepts = new Map();
+
+  constructor(bundle, entry, engine, loadMs) {
+    this.bundle = bundle;
+    this.entry = entry;
+    this.engine = engine;
+    this.loadMs = loadMs;
+    this.adapter = bundle.manifest.adapter_input ?? null;
+    this.input = picturePort(entry.inputs, this.adapter?.port);
+    this.output = picturePort(entry.outputs);
+    this.vector = null;
+    this.first = null;
+  }
+
+  /** Load one file of a bundle; what was loaded before stays usable until `close`. */
+  static async open(bundle, entry, accelerator) {
+    const start = performance.now();
+    const buffer = await fetched(bundle.folder, entry);
+    const { openEngine } = await import(new URL(ENGINES[entry.format], import.meta.url).href);
+    const engine = await openEngine(buffer, entry, { accelerator });
+    return new Editor(bundle, entry, engine, performance.now() - start);
+  }
+
+  /** The sides of what the model takes, [height, width]. */
+  get tile() {
+    return tileSize(this.input);
+  }
+
+  /** Switch a base to concepts with weights (name -> weight above 0); nothing is loaded again. */
+  async use(weights) {
+    if (!this.adapter) return true;
+    const rows = [];
+    for (const [name, weight] of Object.entries(weights)) rows.push([await this.#concept(name), weight]);
+    if (!rows.length) throw new EdgekitError("this base needs a concept", "choose one");
+    if (rows.length === 1 && rows[0][1] === 1) {
+      this.vector = inputVector(rows[0][0], this.adapter);
+      return true;
+    }
+    const { vector, exact } = blended(rows, this.adapter);
+    this.vector = vector;
+    return exact;
+  }
+
+  async #concept(name) {
+    const entry = this.bundle.manifest.concepts.find((row) => row.name === name);
+    if (!entry) throw new EdgekitError(`the base holds no concept ${name}`, "choose one of the list");
+    if (!this.#concepts.has(name)) {
+      this.#concepts.set(name, readConcept(await fetched(this.bundle.folder, entry), name));
+    }
+    return this.#concepts.get(name);
+  }
+
+  /**
+   * Edit a photo of any size and say how long each part took.
+   *
+   * @returns {Promise<{photo: import("./pixels.js").Photo, pre: number, model: number, post: number, tiles: number}>}
+   */
+  async edit(photo, report) {
+    const spent = { pre: 0, model: 0, post: 0, tiles: 0 };
+    const editTile = async (tile) => {
+      const t0 = performance.now();
+      const feeds = this.#feeds(toPort(tile, this.input));
+      const t1 = performance.now();
+      const outputs = await this.engine.run(feeds);
+      const t2 = performance.now();
+      const levels = toLevels(outputs[this.output.name], this.output);
+      spent.pre += t1 - t0;
+      spent.model += t2 - t1;
+      spent.post += performance.now() - t2;
+      spent.tiles += 1;
+      this.first ??= t2 - t1;
+      return levels;
+    };
+    const start = performance.now();
+    const made = await editTiled(photo, editTile, this.tile, report);
+    spent.post = performance.now() - start - spent.pre - spent.model;
+    return { photo: made, ...spent };
+  }
+
+  #feeds(picture) {
+    const feeds = { [this.input.name]: picture };
+    if (this.adapter) {
+      if (!this.vector) throw new EdgekitError("this base needs a concept", "choose one");
+      feeds[this.adapter.port] = this.vector;
+    }
+    return feeds;
+  }
+
+  /**
+   * Run the golden vectors that Python wrote and return the largest difference, in units where black to
+   * white is 2.
+   */
+  async golden() {
+    const arrays = readNpz(await fetched(this.bundle.folder, this.bundle.manifest.golden));
+    const samples = this.bundle.manifest.golden.samples;
+    let worst = 0;
+    for (let i = 0; i < samples; i++) {
+      const feeds = {};
+      for (const port of this.entry.inputs) {
+        const values = sample(arrays.get(port.name), i, samples);
+        feeds[port.name] = tileSize(port) ? fromGolden(values, port) : values;
+      }
+      const got = (await this.engine.run(feeds))[this.output.name];
+      const wanted = fromGolden(sample(arrays.get(this.output.name), i, samples), this.output);
+      const unit = 2 / (this.output.high - this.output.low);
+      for (let j = 0; j < wanted.length; j++) worst = Math.max(worst, Math.abs(got[j] - wanted[j]) * unit);
+    }
+    return { worst, samples };
+  }
+
+  close() {
+    this.engine.close();
+  }
+}
+
+function sample(array, index, count) {
+  const size = array.data.length / count;
+  return array.data.slice(index * size, (index + 1) * size);
+}
+
+/** Golden pictures are NCHW in [-1, 1]; return them as a port wants them. */
+function fromGolden(values, port) {
+  const count = values.length / 3;
+  const scale = (port.high - port.low) / (STANDARD.high - STANDARD.low);
+  const out = new Float32Array(values.length);
+  for (let i = 0; i < count; i++) {
+    for (let k = 0; k < 3; k++) {
+      const value = (values[k * count + i] - STANDARD.low) * scale + port.low;
+      out[port.layout === "nchw" ? k * count + i : i * 3 + k] = value;
+    }
+  }
+  return out;
+}
