@@ -54,19 +54,19 @@ def test_a_restorer_keeps_its_picture_and_its_cached_keys_and_values(restorer, t
 
 
 def test_a_mesh_generator_goes_from_a_text_to_planes_and_a_field(mesh, tmp_path):
-    bundle = exported(mesh, tmp_path / "b", QUICK, "fp32", "fp16")
+    bundle = exported(mesh, tmp_path / "b", QUICK, "fp32")
 
     for model in bundle.models:
         assert ports(model.inputs) == {"text": (1, 256)}
         assert ports(model.outputs) == {"planes": (3, 16, 64, 64), "field": (1, 4, 12, 12, 12)}
         assert model.parity.worst_psnr_db >= (100 if model.precision == "fp32" else 55)
-    assert sum(model.executed for model in bundle.models) == 4
+    assert sum(model.executed for model in bundle.models) == 2
     assert verify_bundle(tmp_path / "b").passed
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "names"), [("restorer", ["ios", "executorch"]), ("mesh", ["android", "ios"])]
+    ("kind", "names"), [("restorer", ["executorch"]), ("mesh", ["android", "ios"])]
 )
 def test_phones_and_executorch_take_them_too(request, tmp_path, kind, names):
     student = request.getfixturevalue(kind)
