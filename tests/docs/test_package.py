@@ -50,7 +50,8 @@ def test_the_installed_wheel_runs_without_the_source_tree(wheel, tmp_path):
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)
     code = (
-        "import edgekit.cli.main as m, edgekit.core.assets as a, edgekit.runtime.apps.web as w, sys;"
+        "import edgekit.cli.main as m, edgekit.core.assets as a, sys;"
+        "import edgekit.runtime.apps.web as w;"
         "assert m.__file__.startswith(sys.argv[1]), m.__file__;"
         "print(a.asset_folder('teacher'));"
         "assert str(w.sources()).startswith(sys.argv[1]), w.sources();"
