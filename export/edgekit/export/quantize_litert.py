@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ai_edge_quantizer import algorithm_manager, qtyping, quantizer
+from ai_edge_quantizer.transformations import duplicate_tensor
 
 INT8_RECIPES = ("dynamic", "weights")
 """Dynamic int8 computes in int8 and is about three times faster; weight-only int8 computes in
@@ -60,6 +63,30 @@ def _write(work: quantizer.Quantizer, path: Path) -> None:
     # Beside its place first: an interpreter maps the file, and a mapped file that is overwritten
     # kills its process.
     temporary = path.with_suffix(".part")
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    quiet = io.StringIO()
+    with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), _names_as_bytes():
         work.quantize(None).export_model(str(temporary), overwrite=True)
     temporary.replace(path)
+
+
+@contextlib.contextmanager
+def _names_as_bytes() -> Iterator[None]:
+    """Let a constant that two operators share be split.
+
+    ai-edge-quantizer 0.10.0 gives the copy a name of another type than all others have, and fails
+    on it when it inserts what makes it float again.
+    """
+    original = duplicate_tensor.duplicate_tensor
+
+    def duplicated(given: Any) -> Any:
+        made = original(given)
+        tensor = given.subgraph.tensors[made.output_tensor_id]
+        if isinstance(tensor.name, str):
+            tensor.name = tensor.name.encode()
+        return made
+
+    duplicate_tensor.duplicate_tensor = duplicated
+    try:
+        yield
+    finally:
+        duplicate_tensor.duplicate_tensor = original

@@ -19,15 +19,20 @@ from torch import fx
 from edgekit.core.errors import unknown_name
 from edgekit.core.manifest import Format
 from edgekit.export.program import Program
-from edgekit.export.rewrites.activations import fused_gelu
+from edgekit.export.rewrites.activations import fused_gelu, written_out_tanh_gelu
 from edgekit.export.rewrites.attention import written_out_attention
+from edgekit.export.rewrites.kernels import computed_kernel_by_products
 from edgekit.export.rewrites.norms import (
     group_norm_by_instances,
     instance_norm_by_moments,
     rms_norm_by_layer_norm,
 )
+from edgekit.export.rewrites.pools import explicit_pool_stride
 from edgekit.export.rewrites.resizing import nearest_exact_as_nearest, resize_by_products
-from edgekit.export.rewrites.transposed import transposed_by_pixel_shuffle
+from edgekit.export.rewrites.transposed import (
+    transposed_by_pixel_shuffle,
+    transposed_without_border,
+)
 
 Rewrite: TypeAlias = Callable[[fx.GraphModule, fx.Node], fx.Node | None]
 """Puts nodes before one node and returns what replaces it, None if it is nothing for this one."""
@@ -38,15 +43,32 @@ REWRITES: dict[str, Rewrite] = {
     "rms_norm_by_layer_norm": rms_norm_by_layer_norm,
     "written_out_attention": written_out_attention,
     "fused_gelu": fused_gelu,
+    "written_out_tanh_gelu": written_out_tanh_gelu,
+    "computed_kernel_by_products": computed_kernel_by_products,
+    "explicit_pool_stride": explicit_pool_stride,
     "nearest_exact_as_nearest": nearest_exact_as_nearest,
     "resize_by_products": resize_by_products,
     "transposed_by_pixel_shuffle": transposed_by_pixel_shuffle,
+    "transposed_without_border": transposed_without_border,
 }
 _RESIZES = ("nearest_exact_as_nearest", "resize_by_products")
 FOR: dict[Format, tuple[str, ...]] = {
     "onnx": ("fused_gelu",),
-    "tflite": ("written_out_attention", "fused_gelu", *_RESIZES),
-    "mlpackage": ("group_norm_by_instances", "rms_norm_by_layer_norm", "fused_gelu", *_RESIZES),
+    "tflite": (
+        "written_out_attention",
+        "fused_gelu",
+        "computed_kernel_by_products",
+        "transposed_without_border",
+        *_RESIZES,
+    ),
+    "mlpackage": (
+        "group_norm_by_instances",
+        "rms_norm_by_layer_norm",
+        "fused_gelu",
+        "written_out_tanh_gelu",
+        "explicit_pool_stride",
+        *_RESIZES,
+    ),
     "aimodel": (*_RESIZES,),
     "pte": (
         "group_norm_by_instances",

@@ -26,6 +26,23 @@ def fused_gelu(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
     return call(module, ATEN.gelu.default, inner)
 
 
+def written_out_tanh_gelu(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
+    """Write GELU's tanh form out, for a converter that takes every GELU for the exact one.
+
+    coremltools reads `approximate` only where TorchScript puts it (apple/coremltools#2863), and
+    fuses this form back into one operation.
+
+    Source: Hendrycks and Gimpel 2016, arXiv:1606.08415, section 2.
+    """
+    if node.target != ATEN.gelu.default or node.kwargs.get("approximate", "none") != "tanh":
+        return None
+    x = node.args[0]
+    cubed = call(module, _MUL, call(module, ATEN.pow.Tensor_Scalar, x, 3), 0.044715)
+    inner = call(module, _MUL, call(module, _ADD, x, cubed), math.sqrt(2 / math.pi))
+    gate = call(module, _ADD, call(module, ATEN.tanh.default, inner), 1.0)
+    return call(module, _MUL, call(module, _MUL, x, 0.5), gate)
+
+
 def _factors(value: Any) -> list[Any]:
     """Return what a chain of products multiplies; a division by a number is a factor too."""
     if isinstance(value, fx.Node) and value.op == "call_function" and value.target == _MUL:

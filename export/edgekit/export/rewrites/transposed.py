@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from edgekit.export.rewrites.nodes import ATEN, call, constant, given, stored
+from edgekit.export.rewrites.nodes import ATEN, call, constant, given, shape_of, stored
 
 
 def transposed_by_pixel_shuffle(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
@@ -49,6 +49,30 @@ def transposed_by_pixel_shuffle(module: fx.GraphModule, node: fx.Node) -> fx.Nod
         None if wide is None else constant(module, wide),
     )
     return call(module, ATEN.pixel_shuffle.default, made, s) if s > 1 else made
+
+
+def transposed_without_border(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
+    """Write a transposed convolution with an odd border as one without, and cut the border off.
+
+    litert-torch takes those whose output is as large as input times stride, and those without
+    padding (google-ai-edge/litert-torch#316).
+    """
+    if node.op != "call_function" or node.target != ATEN.conv_transpose2d.input:
+        return None
+    stride, padding, extra = (_pair(given(node, i), d) for i, d in ((3, 1), (4, 0), (5, 0)))
+    kernel, dilation = shape_of(node.args[1])[2:], _pair(given(node, 7), 1)
+    reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    even = all(r - s == 2 * p for r, s, p in zip(reach, stride, padding, strict=True))
+    if (even or not any(padding)) and not any(extra):
+        return None
+    if any(e > p for e, p in zip(extra, padding, strict=True)):
+        return None  # more is added than is cut off
+    groups = int(given(node, 6, 1))
+    arguments = (*node.args[:2], given(node, 2), stride, [0, 0], [0, 0], groups, dilation)
+    made = call(module, ATEN.conv_transpose2d.input, *arguments)
+    for axis, (start, size) in enumerate(zip(padding, shape_of(node)[2:], strict=True)):
+        made = call(module, ATEN.slice.Tensor, made, 2 + axis, start, start + size)
+    return made
 
 
 def _phases(weight: Tensor, s: int, padding: list[int]) -> tuple[Tensor, list[int]]:
