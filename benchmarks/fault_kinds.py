@@ -88,6 +88,11 @@ def other(function: Any, *arguments: Any) -> Callable[[fx.Graph, fx.Node], Any]:
     return lambda graph, node: graph.call_function(function, (node.args[0], *arguments))
 
 
+def applied(function: Any, *arguments: Any) -> Callable[[fx.Graph, fx.Node], Any]:
+    """Call an operator on a value, such as an input."""
+    return lambda graph, node: graph.call_function(function, (node, *arguments))
+
+
 def argument(position: int, value: Any) -> Callable[[fx.Graph, fx.Node], Any]:
     """Keep the operator and change one argument."""
 

@@ -28,7 +28,7 @@ from edgekit.runtime.sessions import open_session
 from fault_list import FAULTS, Fault
 from fault_students import write_restorer, write_shipped_base
 
-PHOTOS = 4
+PHOTOS = 3
 
 
 class Bench:
@@ -63,9 +63,19 @@ class Bench:
         return self._places[student, form]
 
     def right_file(self, fault: Fault) -> Path:
-        """Return the file that `fault` would spoil, without it."""
+        """Return the file that `fault` would spoil, of the first recipe that ships."""
         place = self.place(fault.student, fault.form)
-        return place.sources().made(fault.precision)
+        path = place.scratch / f"right.{fault.precision}.{fault.form}"
+        for recipe in place.converter.recipes(fault.precision):
+            if not path.exists():
+                sources = place.sources()
+                place.converter.convert(
+                    place.program, path, precision=fault.precision, recipe=recipe, sources=sources
+                )
+            if not judged(place, path, fault.precision).reason:
+                return path
+            (shutil.rmtree if path.is_dir() else Path.unlink)(path)
+        raise RuntimeError(f"no right file: {fault}")
 
     def verdict(self, fault: Fault) -> Verdict:
         """Put the fault in and judge the file."""

@@ -140,7 +140,7 @@ def test_a_few_of_the_fifty_faults_are_caught_and_no_right_file_is_refused(tmp_p
 
     names = {
         "weight x1.05: middle",
-        "scale x1.05: down",
+        "scale x1.05: key",
         "bias dropped: late",
         "padding on one side: stem",
         "inputs swapped",

@@ -33,7 +33,7 @@ from edgekit.export.program import (
 )
 from edgekit.export.rounding_floor import rounded_db
 from edgekit.export.sizes import feed_at, sides_of, sized
-from edgekit.export.stored_weights import first_wrong_weight, stored_weights
+from edgekit.export.stored_weights import first_wrong_weight, prepared_weights, stored_weights
 
 if TYPE_CHECKING:
     from edgekit.export.rows import Workplace
@@ -197,20 +197,17 @@ def _wrong_weight(place: Workplace, path: Path, precision: Precision) -> tuple[s
     found = stored_weights(place.form, path)
     if found is None:
         return None
-    right = stored_weights(place.form, place.sources().made("fp32"))
-    return (
-        None if right is None else _named(place, right, first_wrong_weight(right, found, precision))
-    )
+    source = place.sources().made("fp32")
+    right = stored_weights(place.form, source)
+    wrong = None if right is None else first_wrong_weight(right, found, precision)
+    if wrong and place.form == "onnx" and precision not in ("fp32", "fp16"):
+        right = prepared_weights(source)  # factors behind a layer were folded into it
+        wrong = first_wrong_weight(right, found, precision)
+    return None if wrong is None or right is None else _named(place, right, wrong)
 
 
-def _named(
-    place: Workplace, right: Mapping[str, Batch], wrong: tuple[str, str] | None
-) -> tuple[str, str] | None:
-    return (
-        None
-        if wrong is None
-        else (_parameter(place.program, right[wrong[0]]) or wrong[0], wrong[1])
-    )
+def _named(place: Workplace, right: Mapping[str, Batch], wrong: tuple[str, str]) -> tuple[str, str]:
+    return _parameter(place.program, right[wrong[0]]) or wrong[0], wrong[1]
 
 
 def _parameter(program: Program, weight: Batch) -> str:

@@ -113,6 +113,21 @@ def _of_onnx(path: Path) -> dict[str, Batch]:
     return found
 
 
+def prepared_weights(path: Path) -> dict[str, Batch]:
+    """Return the weights of an ONNX file as ONNX Runtime's quantizer sees them.
+
+    It folds factors behind a convolution into it before anything is quantized.
+    """
+    import tempfile
+
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "prepared.onnx"
+        quant_pre_process(str(path), str(made), skip_symbolic_shape=True)
+        return _of_onnx(made)
+
+
 def _dequantized(values: Sequence[Any], options: Mapping[str, int]) -> Batch:
     data = np.asarray(values[0]).astype(np.float32)
     zero = np.zeros((), np.float32) if len(values) < 3 else np.asarray(values[2], np.float32)
