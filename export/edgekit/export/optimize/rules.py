@@ -52,6 +52,14 @@ RULES: tuple[Rule, ...] = (
         "apple/coremltools #2716, apple/coreai-models #279",
     ),
     Rule(
+        "coreai-3-bit",
+        ("aimodel",),
+        ("p3", "p3g"),
+        (),
+        "coreai-torch 0.4.3 stores indices of 1, 2, 4, 6 or 8 bits and ends with an error at 3",
+        MEASURED,
+    ),
+    Rule(
         "cpu-int16-activations",
         ("onnx", "tflite", "openvino"),
         ("w8a16",),
