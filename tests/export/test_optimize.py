@@ -138,15 +138,21 @@ def test_limits_that_nothing_keeps_end_with_the_nearest_candidate(found):
     best, near = chosen(found.rows, limits), nearest(found.rows, limits)
 
     assert best is None
-    assert near.measured.bytes == min(
-        entry.measured.bytes for entry in found.rows if entry.measured.worst_db >= 30
-    )
+    assert near.measured.bytes == min(entry.measured.bytes for entry in found.rows)
     from dataclasses import replace
 
     error = missed_all(replace(found, best=None, closest=near), limits)
     assert isinstance(error, QualityFailed)
     assert "above 100" in error.what
     assert f"{near.measured.bytes:,}" in error.what
+
+
+def test_the_nearest_candidate_weighs_what_it_misses_by():
+    rows = [row(0, 400, 60, 1.0), row(1, 110, 50, 1.0), row(2, 90, 20, 1.0)]
+
+    assert nearest(rows, Limits(min_db=40, max_bytes=100)).number == 1
+    assert nearest(rows, Limits(min_db=40, max_bytes=500)).number in (0, 1)
+    assert chosen(rows, Limits(min_db=40, max_bytes=500)).number == 1
 
 
 def test_a_row_on_the_front_is_beaten_by_none():
