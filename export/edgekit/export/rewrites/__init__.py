@@ -19,15 +19,20 @@ from torch import fx
 from edgekit.core.errors import unknown_name
 from edgekit.core.manifest import Format
 from edgekit.export.program import Program
-from edgekit.export.rewrites.activations import fused_gelu, written_out_tanh_gelu
+from edgekit.export.rewrites.activations import (
+    fused_gelu,
+    written_out_elu,
+    written_out_tanh_gelu,
+)
 from edgekit.export.rewrites.attention import written_out_attention
 from edgekit.export.rewrites.kernels import computed_kernel_by_products
 from edgekit.export.rewrites.norms import (
     group_norm_by_instances,
     instance_norm_by_moments,
     rms_norm_by_layer_norm,
+    variance_by_means,
 )
-from edgekit.export.rewrites.pools import explicit_pool_stride
+from edgekit.export.rewrites.pools import average_pool_by_count, explicit_pool_stride
 from edgekit.export.rewrites.resizing import nearest_exact_as_nearest, resize_by_products
 from edgekit.export.rewrites.transposed import (
     transposed_by_pixel_shuffle,
@@ -44,6 +49,9 @@ REWRITES: dict[str, Rewrite] = {
     "written_out_attention": written_out_attention,
     "fused_gelu": fused_gelu,
     "written_out_tanh_gelu": written_out_tanh_gelu,
+    "written_out_elu": written_out_elu,
+    "variance_by_means": variance_by_means,
+    "average_pool_by_count": average_pool_by_count,
     "computed_kernel_by_products": computed_kernel_by_products,
     "explicit_pool_stride": explicit_pool_stride,
     "nearest_exact_as_nearest": nearest_exact_as_nearest,
@@ -69,7 +77,12 @@ FOR: dict[Format, tuple[str, ...]] = {
         "explicit_pool_stride",
         *_RESIZES,
     ),
-    "aimodel": (*_RESIZES,),
+    "aimodel": (
+        "written_out_elu",
+        "variance_by_means",
+        "average_pool_by_count",
+        *_RESIZES,
+    ),
     "pte": (
         "group_norm_by_instances",
         "instance_norm_by_moments",

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import fx
 
-from edgekit.export.rewrites.nodes import ATEN, call
+from edgekit.export.rewrites.nodes import ATEN, call, given
 
 _MUL, _ADD, _DIV = ATEN.mul.Tensor, ATEN.add.Tensor, ATEN.div.Tensor
 
@@ -41,6 +41,22 @@ def written_out_tanh_gelu(module: fx.GraphModule, node: fx.Node) -> fx.Node | No
     inner = call(module, _MUL, call(module, _ADD, x, cubed), math.sqrt(2 / math.pi))
     gate = call(module, _ADD, call(module, ATEN.tanh.default, inner), 1.0)
     return call(module, _MUL, call(module, _MUL, x, 0.5), gate)
+
+
+def written_out_elu(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
+    """Write ELU as relu(x) + alpha (exp(min(x, 0)) - 1), for converters without the operator.
+
+    Source: Clevert et al. 2015, arXiv:1511.07289, equation 15; min(x, 0) is -relu(-x).
+    """
+    if node.op != "call_function" or node.target != ATEN.elu.default:
+        return None
+    x = node.args[0]
+    alpha, scale, inner = (float(given(node, i, 1.0)) for i in (1, 2, 3))
+    negated = call(module, ATEN.relu.default, call(module, ATEN.neg.default, x))
+    power = call(module, ATEN.exp.default, call(module, _MUL, negated, -inner))
+    below = call(module, _MUL, call(module, _ADD, power, -1.0), alpha * scale)
+    above = call(module, _MUL, call(module, ATEN.relu.default, x), scale)
+    return call(module, _ADD, above, below)
 
 
 def _factors(value: Any) -> list[Any]:

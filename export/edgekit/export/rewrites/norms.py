@@ -71,6 +71,24 @@ def rms_norm_by_layer_norm(module: fx.GraphModule, node: fx.Node) -> fx.Node | N
     return half if weight is None else call(module, ATEN.mul.Tensor, half, weight)
 
 
+def variance_by_means(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
+    """Write a variance or a standard deviation over axes as means, for converters without it."""
+    if node.op != "call_function" or node.target not in (ATEN.var.dim, ATEN.std.dim):
+        return None
+    x, axes = node.args[0], given(node, 1, name="dim")
+    shape = shape_of(x)
+    axes = sorted(int(axis) % len(shape) for axis in (axes or range(len(shape))))
+    count = math.prod(shape[axis] for axis in axes)
+    fewer = int(bool(given(node, 2, True, name="unbiased")))
+    if count <= fewer:
+        return None
+    centred = call(module, ATEN.sub.Tensor, x, call(module, ATEN.mean.dim, x, axes, True))
+    square = call(module, ATEN.mul.Tensor, centred, centred)
+    mean = call(module, ATEN.mean.dim, square, axes, bool(given(node, 3, False, name="keepdim")))
+    made = call(module, ATEN.mul.Tensor, mean, count / (count - fewer)) if fewer else mean
+    return call(module, ATEN.sqrt.default, made) if node.target == ATEN.std.dim else made
+
+
 def _affine(
     module: fx.GraphModule,
     node: fx.Node,

@@ -1,10 +1,11 @@
-"""Pools whose stride is written down."""
+"""Pools in the words that converters know: a stride written down, borders that count."""
 
 from __future__ import annotations
 
+import torch
 from torch import fx
 
-from edgekit.export.rewrites.nodes import ATEN, call
+from edgekit.export.rewrites.nodes import ATEN, call, constant, given, shape_of
 
 
 def explicit_pool_stride(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
@@ -18,3 +19,23 @@ def explicit_pool_stride(module: fx.GraphModule, node: fx.Node) -> fx.Node | Non
         return None
     x, kernel, *rest = node.args
     return call(module, ATEN.max_pool2d.default, x, kernel, kernel, *rest[1:])
+
+
+def average_pool_by_count(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
+    """Average with the zeros of the border, then undo it by a stored map of how many there were.
+
+    coreai-torch 0.4.3 counts the border whatever `count_include_pad` says, and says nothing.
+    """
+    if node.op != "call_function" or node.target != ATEN.avg_pool2d.default:
+        return None
+    size, padding = given(node, 1), given(node, 3, 0, name="padding")
+    stride = given(node, 2, None, name="stride") or size
+    counts = bool(given(node, 5, True, name="count_include_pad"))
+    rounds_up = bool(given(node, 4, False, name="ceil_mode"))
+    padded = any(padding) if isinstance(padding, list | tuple) else bool(padding)
+    if counts or rounds_up or not padded or given(node, 6, name="divisor_override") is not None:
+        return None
+    ones = torch.ones(1, 1, *shape_of(node.args[0])[2:])
+    share = ATEN.avg_pool2d.default(ones, size, stride, padding, False, True)
+    pooled = call(module, ATEN.avg_pool2d.default, node.args[0], size, stride, padding, False, True)
+    return call(module, ATEN.mul.Tensor, pooled, constant(module, 1 / share))
