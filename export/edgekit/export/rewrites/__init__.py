@@ -87,6 +87,7 @@ FOR: dict[Format, tuple[str, ...]] = {
         "group_norm_by_instances",
         "instance_norm_by_moments",
         "written_out_attention",
+        "written_out_tanh_gelu",
         *_RESIZES,
     ),
     "openvino": (),

@@ -30,7 +30,8 @@ def written_out_tanh_gelu(module: fx.GraphModule, node: fx.Node) -> fx.Node | No
     """Write GELU's tanh form out, for a converter that takes every GELU for the exact one.
 
     coremltools reads `approximate` only where TorchScript puts it (apple/coremltools#2863), and
-    fuses this form back into one operation.
+    fuses this form back into one operation; ExecuTorch 1.5.1's XNNPACK delegate has the exact one
+    alone (pytorch/executorch#22851).
 
     Source: Hendrycks and Gimpel 2016, arXiv:1606.08415, section 2.
     """
