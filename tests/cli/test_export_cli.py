@@ -48,6 +48,13 @@ def test_a_dry_run_lists_the_files_and_makes_none(student, tmp_path, capfd):
     [
         (["--target", "andriod"], 2, "unknown target 'andriod'", "did you mean 'android'?"),
         (["--precision", "fp61"], 2, "unknown precision 'fp61'", "did you mean 'fp16'?"),
+        (["--target", "openvin"], 2, "unknown target 'openvin'", "did you mean 'openvino'?"),
+        (["--precision", "mixed"], 2, "layer by layer", "edgekit optimize"),
+        (["--ios", "15"], 2, "unknown iOS version '15'", "16, 17, 18, 26"),
+        (["--delegate", "core-ml"], 2, "unknown delegate", "did you mean 'coreml'?"),
+        (["--size", "100"], 2, "--size 100 is not a multiple of 8", "128"),
+        (["--timeout", "0"], 2, "--timeout 0 is no time", "seconds"),
+        (["--compute-capability", "9.0"], 7, "compute capability 9.0", "edgekit trt build"),
     ],
 )
 def test_an_unknown_name_is_answered_with_a_near_one(student, capfd, words, code, cause, hint):

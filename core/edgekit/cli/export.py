@@ -78,7 +78,12 @@ def export(
 
     Example: edgekit export runs/night --target onnx --target android --target ios
     """
-    from edgekit.export.targets import checked_options, missing_targets, wanted_rows
+    from edgekit.export.targets import (
+        checked_options,
+        checked_sizes,
+        missing_targets,
+        wanted_rows,
+    )
 
     if base and run is not None:
         raise EdgekitError(
@@ -95,6 +100,8 @@ def export(
             )
     rows = wanted_rows(target, precision)
     sizes = tuple(sorted(set(size or ())))
+    if not base:  # a base has a rule of its own
+        checked_sizes(sizes)
     options = checked_options(_options(sizes, ios, compute_capability, delegate))
     if "all" in target:
         for absent, problem in missing_targets().items():

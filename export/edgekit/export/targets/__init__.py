@@ -283,17 +283,22 @@ def options_of(form: Format, options: Options) -> dict[str, object]:
     }
 
 
+def checked_sizes(sizes: Sequence[int]) -> None:
+    """Raise EdgekitError for a side that no student can have."""
+    for size in sizes:
+        if size < 8 or size % 8:
+            raise EdgekitError(
+                f"--size {size} is not a multiple of 8 pixels", hint="ask for 128, 256 or the like"
+            )
+
+
 def checked_options(options: Options) -> Options:
     """Return `options`; raises EdgekitError or TargetUnsupported for a value that cannot be."""
     if options.ios not in IOS:
         raise unknown_name("iOS version", str(options.ios), map(str, IOS))
     if options.delegate not in get_args(Delegate):
         raise unknown_name("delegate", options.delegate, get_args(Delegate))
-    for size in options.sizes:
-        if size < 8 or size % 8:
-            raise EdgekitError(
-                f"--size {size} is not a multiple of 8 pixels", hint="ask for 128, 256 or the like"
-            )
+    checked_sizes(options.sizes)
     for capability in options.compute_capabilities:
         if capability not in RTX_CAPABILITIES:
             raise TargetUnsupported(
