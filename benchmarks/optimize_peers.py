@@ -47,7 +47,8 @@ TRIALS = {"onnx": (24, 14), "tflite": (20, 10), "aimodel": (8, 2)}
 """Candidates of a search without limits, and more of one under the anchor's bytes."""
 CALLS = 25
 PAGE = HERE.parent / "docs/optimize.md"
-OPENING, CLOSING = "<!-- peers -->", "<!-- end of peers -->"
+MARKS = {"optimize_peers": "peers", "optimize_concept_gan": "gan"}
+"""Name of a result -> where its tables stand in the page."""
 
 
 def compared(student: Path, form: str, work: Path, trials: tuple[int, int]) -> dict[str, Any]:
@@ -167,10 +168,12 @@ def table(result: dict[str, Any]) -> str:
 def write_docs(result: Path) -> None:
     """Put the tables of `result` between the marks of the page."""
     text = PAGE.read_text(encoding="utf-8")
-    head, rest = text.split(OPENING)
-    tail = rest.split(CLOSING)[1]
+    opening = f"<!-- {MARKS[result.stem]} -->"
+    closing = f"<!-- end of {MARKS[result.stem]} -->"
+    head, rest = text.split(opening)
+    tail = rest.split(closing)[1]
     made = table(json.loads(result.read_text(encoding="utf-8")))
-    PAGE.write_text(f"{head}{OPENING}\n{made}\n{CLOSING}{tail}", encoding="utf-8")
+    PAGE.write_text(f"{head}{opening}\n{made}\n{closing}{tail}", encoding="utf-8")
 
 
 def main() -> None:

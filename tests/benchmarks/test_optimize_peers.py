@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-RESULT = ROOT / "benchmarks/results/optimize_peers.json"
+RESULTS = [
+    ROOT / f"benchmarks/results/{name}.json" for name in ("optimize_peers", "optimize_concept_gan")
+]
 
 
 @pytest.fixture(scope="module")
@@ -18,16 +20,18 @@ def script():
     return module
 
 
-def test_the_page_shows_what_was_measured(script):
-    measured = json.loads(RESULT.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("result", RESULTS, ids=lambda path: path.stem)
+def test_the_page_shows_what_was_measured(script, result):
+    measured = json.loads(result.read_text(encoding="utf-8"))
 
     page = (ROOT / "docs/optimize.md").read_text(encoding="utf-8")
 
     assert script.table(measured) in page
 
 
-def test_ours_within_the_anchors_bytes_is_more_exact_than_the_anchor(script):
-    for part in json.loads(RESULT.read_text(encoding="utf-8"))["formats"]:
+@pytest.mark.parametrize("result", RESULTS, ids=lambda path: path.stem)
+def test_ours_within_the_anchors_bytes_is_more_exact_than_the_anchor(result):
+    for part in json.loads(result.read_text(encoding="utf-8"))["formats"]:
         anchor = next(row for row in part["rows"] if row.get("back_end") == part["anchor"])
         ours = [row["measured"] for row in part["rows"] if row["who"] == "ours"]
 
