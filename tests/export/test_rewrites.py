@@ -140,6 +140,7 @@ CASES = {
     "written_out_elu": [nn.ELU(), nn.ELU(0.5)],
     "variance_by_means": [Spread("var"), Spread("std"), Spread("var", unbiased=False)],
     "average_pool_by_count": [Averaged(3, stride=1, padding=1), Averaged((2, 5), padding=(1, 2))],
+    "channel_average_by_sums": [nn.LocalResponseNorm(3, k=2.0), nn.LocalResponseNorm(4)],
     "computed_kernel_by_products": [
         Computed(3, padding=1),
         Computed(1),

@@ -32,7 +32,11 @@ from edgekit.export.rewrites.norms import (
     rms_norm_by_layer_norm,
     variance_by_means,
 )
-from edgekit.export.rewrites.pools import average_pool_by_count, explicit_pool_stride
+from edgekit.export.rewrites.pools import (
+    average_pool_by_count,
+    channel_average_by_sums,
+    explicit_pool_stride,
+)
 from edgekit.export.rewrites.resizing import nearest_exact_as_nearest, resize_by_products
 from edgekit.export.rewrites.transposed import (
     transposed_by_pixel_shuffle,
@@ -52,6 +56,7 @@ REWRITES: dict[str, Rewrite] = {
     "written_out_elu": written_out_elu,
     "variance_by_means": variance_by_means,
     "average_pool_by_count": average_pool_by_count,
+    "channel_average_by_sums": channel_average_by_sums,
     "computed_kernel_by_products": computed_kernel_by_products,
     "explicit_pool_stride": explicit_pool_stride,
     "nearest_exact_as_nearest": nearest_exact_as_nearest,
@@ -88,6 +93,7 @@ FOR: dict[Format, tuple[str, ...]] = {
         "instance_norm_by_moments",
         "written_out_attention",
         "written_out_tanh_gelu",
+        "channel_average_by_sums",
         *_RESIZES,
     ),
     "openvino": (),

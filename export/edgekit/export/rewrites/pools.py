@@ -39,3 +39,26 @@ def average_pool_by_count(module: fx.GraphModule, node: fx.Node) -> fx.Node | No
     share = ATEN.avg_pool2d.default(ones, size, stride, padding, False, True)
     pooled = call(module, ATEN.avg_pool2d.default, node.args[0], size, stride, padding, False, True)
     return call(module, ATEN.mul.Tensor, pooled, constant(module, 1 / share))
+
+
+def channel_average_by_sums(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
+    """Write an average over neighbouring channels, a pool in three dimensions, as a sum of slices.
+
+    PyTorch makes local response norms of it; ExecuTorch 1.5.1 writes the operator into a file
+    that then cannot be loaded, because no kernel has it.
+    """
+    if node.op != "call_function" or node.target != ATEN.avg_pool3d.default:
+        return None
+    size, *others = (int(n) for n in given(node, 1))
+    strides = given(node, 2, None, name="stride") or given(node, 1)
+    border = given(node, 3, 0, name="padding")
+    if others != [1, 1] or list(strides) not in ([1, 1, 1], [1]) or given(node, 6) is not None:
+        return None
+    if any(border) if isinstance(border, list | tuple) else border:
+        return None
+    count = shape_of(node)[2]
+    total = call(module, ATEN.slice.Tensor, node.args[0], 2, 0, count)
+    for i in range(1, size):
+        part = call(module, ATEN.slice.Tensor, node.args[0], 2, i, i + count)
+        total = call(module, ATEN.add.Tensor, total, part)
+    return call(module, ATEN.mul.Tensor, total, 1 / size)
