@@ -124,7 +124,7 @@ def test_the_adapter_travels_with_the_bundle(made, bundle):
 def test_converters_talk_into_logs_and_the_work_folder_is_gone(made):
     logs = sorted(file.name for file in (made / "logs").iterdir())
 
-    assert logs == ["aimodel.log", "mlpackage.log", "onnx.log", "tflite.log"]
+    assert logs == ["aimodel.log", "mlpackage.log", "onnx.log", "tflite.log", "workers.json"]
     assert "LiteRT" in (made / "logs/tflite.log").read_text()
     assert not (made / ".work").exists()
 
