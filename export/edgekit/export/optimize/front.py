@@ -52,7 +52,7 @@ class Limits:
         """Return the limits that `found` misses, in words."""
         words = []
         if found.worst_db < self.min_db:
-            words.append(f"{found.worst_db:.1f} dB on the worst picture, below {self.min_db:g}")
+            words.append(f"{found.worst_db:.2f} dB on the worst picture, below {self.min_db:g}")
         if self.max_bytes is not None and found.bytes > self.max_bytes:
             words.append(f"{found.bytes:,} bytes, above {self.max_bytes:,}")
         if self.max_ms is not None and found.ms is not None and found.ms > self.max_ms:
