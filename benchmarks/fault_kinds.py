@@ -185,6 +185,8 @@ def without(target: Any, which: int = 0) -> Mutate:
 
 # Finished files
 
+_GRID = ("_scale", "_zero_point")
+
 
 def onnx_weight(part: str, change: Callable[[Any], Any]) -> Damage:
     """Change the first initializer whose name holds `part`."""
@@ -194,7 +196,8 @@ def onnx_weight(part: str, change: Callable[[Any], Any]) -> Damage:
         from onnx import numpy_helper
 
         model = onnx.load(path)
-        tensor = next(t for t in model.graph.initializer if part in t.name and t.dims)
+        numbers = [t for t in model.graph.initializer if t.dims and not t.name.endswith(_GRID)]
+        tensor = next(t for t in numbers if part in t.name)
         value = numpy_helper.to_array(tensor)
         tensor.CopyFrom(
             numpy_helper.from_array(
