@@ -44,7 +44,13 @@ def saved(module, path, inputs, outputs, precision="fp32"):
     from edgekit.export.targets import Sources, coreml
 
     program = Program(torch.fx.symbolic_trace(module.eval()), inputs, outputs)
-    sources = Sources(lambda kind: path, lambda: [])
+
+    def made(kind):
+        wide = path.with_name(f"{kind}.mlpackage")
+        coreml.convert(program, wide, precision=kind, recipe="plain", sources=sources)
+        return wide
+
+    sources = Sources(made, lambda: [])
     coreml.convert(program, path, precision=precision, recipe="plain", sources=sources)
     return open_package(path)
 
