@@ -170,7 +170,7 @@ def concepts() -> dict[str, Any]:
 
 
 def parts(vector: np.ndarray, entry: AdapterEntry) -> dict[str, Any]:
-    """Return what a blend does: what words set, and each layer's product (factors are not unique)."""
+    """Return what a blend does: what words set, and each layer's product."""
     held = {
         b.name: vector[0, b.offset : b.offset + b.rows * b.columns].reshape(b.rows, b.columns)
         for b in entry.blocks
