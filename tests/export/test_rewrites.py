@@ -141,6 +141,7 @@ CASES = {
     "variance_by_means": [Spread("var"), Spread("std"), Spread("var", unbiased=False)],
     "average_pool_by_count": [Averaged(3, stride=1, padding=1), Averaged((2, 5), padding=(1, 2))],
     "channel_average_by_sums": [nn.LocalResponseNorm(3, k=2.0), nn.LocalResponseNorm(4)],
+    "plain_group_norm_by_instances": [nn.GroupNorm(2, 8, affine=False)],
     "computed_kernel_by_products": [
         Computed(3, padding=1),
         Computed(1),
@@ -155,7 +156,11 @@ CASES = {
 }
 
 
-SAME_OPERATOR = ("transposed_without_border", "explicit_pool_stride", "average_pool_by_count")
+SAME_OPERATOR = (
+    "transposed_without_border",
+    "explicit_pool_stride",
+    "average_pool_by_count",
+)
 """Rewrites that keep the operator and change its arguments."""
 
 

@@ -29,6 +29,7 @@ from edgekit.export.rewrites.kernels import computed_kernel_by_products
 from edgekit.export.rewrites.norms import (
     group_norm_by_instances,
     instance_norm_by_moments,
+    plain_group_norm_by_instances,
     rms_norm_by_layer_norm,
     variance_by_means,
 )
@@ -48,6 +49,7 @@ Rewrite: TypeAlias = Callable[[fx.GraphModule, fx.Node], fx.Node | None]
 
 REWRITES: dict[str, Rewrite] = {
     "group_norm_by_instances": group_norm_by_instances,
+    "plain_group_norm_by_instances": plain_group_norm_by_instances,
     "instance_norm_by_moments": instance_norm_by_moments,
     "rms_norm_by_layer_norm": rms_norm_by_layer_norm,
     "written_out_attention": written_out_attention,
@@ -96,7 +98,7 @@ FOR: dict[Format, tuple[str, ...]] = {
         "channel_average_by_sums",
         *_RESIZES,
     ),
-    "openvino": (),
+    "openvino": ("plain_group_norm_by_instances",),
 }
 """Format -> the rewrites that its programs get, in this order."""
 

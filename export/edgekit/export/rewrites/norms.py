@@ -36,6 +36,19 @@ def group_norm_by_instances(module: fx.GraphModule, node: fx.Node) -> fx.Node | 
     return _affine(module, node, back, [channels] + [1] * len(rest), (2, 3))
 
 
+def plain_group_norm_by_instances(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
+    """Do the same to a group norm without its own scale and shift.
+
+    OpenVINO 2026.4.1 ends the process when it compiles one whose values are then scaled and
+    shifted by computed ones, as diffusion networks do with the time.
+    """
+    if node.op != "call_function" or node.target != ATEN.group_norm.default:
+        return None
+    if given(node, 2, name="weight") is not None or given(node, 3, name="bias") is not None:
+        return None
+    return group_norm_by_instances(module, node)
+
+
 def instance_norm_by_moments(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
     """Write an instance norm out as means, so that a delegate without the operator takes it."""
     if node.target != ATEN.instance_norm.default or node.op != "call_function":

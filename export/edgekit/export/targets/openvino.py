@@ -19,6 +19,7 @@ from edgekit.core.manifest import PortEntry
 from edgekit.core.seams import Port, Precision
 from edgekit.core.telemetry import silenced
 from edgekit.export.program import Program, exported
+from edgekit.export.rewrites import rewritten_for
 from edgekit.export.targets import Sources
 
 silenced()
@@ -53,8 +54,9 @@ def convert(
 ) -> str:
     """Write `program` to the folder `path`; fp16 and int8 start from the fp32 folder."""
     if precision == "fp32":
+        program, rewrites = rewritten_for("openvino", program)
         save(converted(program), path, half=False)
-        return "openvino.convert_model of the torch program, float32"
+        return f"openvino.convert_model of the torch program, float32{rewrites}"
     model = ov.Core().read_model(sources.made("fp32") / MODEL)
     if precision == "fp16":
         save(model, path, half=True)
