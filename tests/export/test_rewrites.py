@@ -66,12 +66,19 @@ class Resize(nn.Module):
         self.options = options
 
     def forward(self, x):
-        return F.interpolate(F.interpolate(x, **self.options), size=x.shape[2:])
+        return F.interpolate(F.interpolate(x, **self.options), size=x.shape[2:], mode="bilinear")
 
 
 class Pooled(nn.Module):
     def forward(self, x):
         return F.interpolate(F.max_pool2d(x, 2), scale_factor=2.0)
+
+
+class Odd(nn.Module):
+    """A nearest resize of 16 pixels to 13, and no other."""
+
+    def forward(self, x):
+        return F.pad(F.interpolate(x, size=(13, 13), mode="nearest"), (0, 3, 3, 0))
 
 
 class Transposed(nn.Module):
@@ -129,6 +136,7 @@ CASES = {
         Resize(size=(20, 12), mode="bilinear", antialias=True),
         Resize(size=(20, 13), mode="nearest-exact"),
         Resize(scale_factor=1.25, mode="nearest-exact"),
+        Odd(),
     ],
     "transposed_by_pixel_shuffle": [
         Transposed(kernel_size=2, stride=2),

@@ -14,6 +14,7 @@ from torch import Tensor, fx
 from edgekit.export.rewrites.nodes import ATEN, call, constant, given, shape_of
 
 _EXACT = (ATEN._upsample_nearest_exact2d.vec, ATEN._upsample_nearest_exact2d.default)
+_NEAREST = (ATEN.upsample_nearest2d.vec, ATEN.upsample_nearest2d.default)
 _RARE = (
     ATEN.upsample_bicubic2d.vec,
     ATEN.upsample_bicubic2d.default,
@@ -39,15 +40,18 @@ def nearest_exact_as_nearest(module: fx.GraphModule, node: fx.Node) -> fx.Node |
 def resize_by_products(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
     """Write a resize that few targets have as rows @ x @ columns with fixed matrices.
 
-    These are bicubic and antialiased ones, and nearest-exact by factors that are not whole.
+    These are bicubic and antialiased ones, and nearest ones by factors that are not whole, where
+    LiteRT and Core AI take other pixels than PyTorch.
     """
-    if node.op != "call_function" or node.target not in (*_RARE, *_EXACT):
+    if node.op != "call_function" or node.target not in (*_RARE, *_EXACT, *_NEAREST):
         return None
     x = node.args[0]
     before, after = shape_of(x)[2:], shape_of(node)[2:]
+    if node.target in _NEAREST and not any(a % b for a, b in zip(after, before, strict=True)):
+        return None
     if _scales(node) is not None and not _whole(before, after, _scales(node)):
         return None
-    corners = node.target not in _EXACT and bool(given(node, 2, False, name="align_corners"))
+    corners = node.target in _RARE and bool(given(node, 2, False, name="align_corners"))
     rows, columns = (
         _matrix(node.target, old, new, corners) for old, new in zip(before, after, strict=True)
     )
@@ -58,7 +62,7 @@ def resize_by_products(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
 def _scales(node: fx.Node) -> Any:
     if not str(node.target).endswith("vec"):
         return None
-    return given(node, 2 if node.target in _EXACT else 3)
+    return given(node, 3 if node.target in _RARE else 2)
 
 
 def _whole(before: list[int], after: list[int], scales: Any) -> bool:
@@ -72,7 +76,7 @@ def _whole(before: list[int], after: list[int], scales: Any) -> bool:
 def _matrix(target: Any, old: int, new: int, corners: bool) -> Tensor:
     """Return what the resize makes of each unit vector: new rows, old columns."""
     units = torch.eye(old).reshape(1, old, old, 1).expand(1, old, old, 2).contiguous()
-    settings = () if target in _EXACT else (corners,)
+    settings = (corners,) if target in _RARE else ()
     made = target.overloadpacket.default(units, [new, 2], *settings, None, None)
     matrix: Tensor = made[0, :, :, 0].T.contiguous()
     return matrix
