@@ -23,10 +23,9 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast, get_args
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 from edgekit.core.manifest import Format
 from edgekit.export.records import Record
@@ -47,6 +46,8 @@ class Worker:
     form: Format
     rewrites: bool
     log: Path
+    members: str = "zoo:ZOO"
+    """``module:table`` of the modules, which the process imports."""
     served: int = 0
     _process: subprocess.Popen[bytes] | None = None
     _answers: int = -1
@@ -57,7 +58,7 @@ class Worker:
         if self._process is not None:
             return
         mine, its = os.pipe()
-        arguments = [str(self.form), str(its), "1" if self.rewrites else "0"]
+        arguments = [str(self.form), str(its), "1" if self.rewrites else "0", self.members]
         with self.log.open("ab") as stream:
             self._process = subprocess.Popen(
                 [sys.executable, __file__, "--worker", *arguments],
@@ -147,13 +148,14 @@ def run(
     precisions: Sequence[str],
     rewrites: bool = True,
     seconds: float = SECONDS,
+    members: str = "zoo:ZOO",
 ) -> None:
     """Make what is missing in `out`."""
     there = {cell.key for cell in cells.read(out)}
     log = out.with_suffix(".log")
     with tempfile.TemporaryDirectory(prefix="zoo-") as scratch:
         for form in formats:
-            helper = Worker(form, rewrites, log)
+            helper = Worker(form, rewrites, log, members)
             for place, name in enumerate(names):
                 wanted = [p for p in precisions if (name, form, p, rewrites) not in there]
                 if not wanted:
@@ -170,8 +172,10 @@ def run(
 def main() -> None:
     """Read the command line."""
     if sys.argv[1:2] == ["--worker"]:
-        form, answers, rewrites = sys.argv[2:]
-        worker.main(cast(Format, form), int(answers), rewrites=rewrites == "1", members=ZOO)
+        form, answers, rewrites, *members = sys.argv[2:]
+        module, _, table = (members[0] if members else "zoo:ZOO").partition(":")
+        found = getattr(import_module(module), table)
+        worker.main(cast(Format, form), int(answers), rewrites=rewrites == "1", members=found)
         sys.stdout.flush()
         os._exit(0)  # unloading several frameworks takes seconds
     parser = argparse.ArgumentParser(description=__doc__)

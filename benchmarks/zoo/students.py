@@ -72,8 +72,8 @@ class Restorer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Restore what is masked, and say how sure."""
         y = self.down(torch.cat([image, mask], 1))
-        y = self.norm(self.attention(y, keys, values))
-        painted = torch.tanh(F.pixel_shuffle(self.up(y), 4))
+        y = self.attention(y, keys, values)
+        painted = torch.tanh(F.pixel_shuffle(self.up(self.norm(y)), 4))
         return image * (1 - mask) + painted * mask, torch.sigmoid(y.mean((2, 3)))
 
 
