@@ -39,7 +39,8 @@ KNOWN: dict[tuple[str, str, str], str] = {
     ),
 }
 SHALLOW = (
-    "too shallow for the recipe: all its large layers lie next to a port, where they stay float"
+    "too shallow or too small: its layers lie next to a port, or are below the size that the "
+    "recipe quantizes, and stay float"
 )
 
 
