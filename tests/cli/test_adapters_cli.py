@@ -12,8 +12,8 @@ from tests.students import smooth_photos, tiny_base
 
 from edgekit.cli.main import run
 from edgekit.core.concepts import read_concept, write_concept
-from edgekit.core.manifest import read_bundle
-from edgekit.core.store import read_json, write_json
+from edgekit.core.manifest import read_bundle, write_bundle
+from edgekit.core.store import read_json
 from edgekit.distill.base import load_base
 from edgekit.distill.lora import read_adapter
 
@@ -283,7 +283,7 @@ def test_a_killed_addition_leaves_a_whole_bundle(place, copied, tmp_path, capfd,
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("edgekit.runtime.concepts.write_json", killed)
+    monkeypatch.setattr("edgekit.runtime.concepts.write_bundle", killed)
 
     code, _, _ = edgekit(capfd, "adapters", "add", copied, fresh)
 
@@ -309,9 +309,12 @@ def test_the_manifest_tells_how_to_fill_the_input(place):
 
 
 def test_a_capacity_below_a_run_is_refused_with_the_remedy(place, copied, tmp_path, capfd):
-    manifest = read_json(copied / "bundle/manifest.json")
-    manifest["adapter_input"]["capacity"]["up"] = 2
-    write_json(copied / "bundle/manifest.json", manifest)
+    manifest = read_bundle(copied / "bundle")
+    assert manifest.adapter_input is not None
+    small = manifest.adapter_input.model_copy(
+        update={"capacity": {**manifest.adapter_input.capacity, "up": 2}}
+    )
+    write_bundle(copied / "bundle", manifest.model_copy(update={"adapter_input": small}))
     file = shutil.copy(copied / "bundle/adapters/snow.safetensors", tmp_path / "more.safetensors")
 
     code, _, err = edgekit(capfd, "adapters", "add", copied, file)

@@ -31,6 +31,7 @@ from edgekit.runtime.apps.packages import Package, install, integrity, libraries
 from edgekit.runtime.apps.web import HEADERS, build_site, server, sources
 
 SIZE = 32
+pytestmark = pytest.mark.xdist_group("web")  # one browser, not one a worker
 
 
 def archive(folder: Path, files: dict[str, str]) -> Package:

@@ -1,4 +1,4 @@
-/** The core agrees with Python on every case of tests/golden/golden.json: `node --test web_demo/test`. */
+/** The core agrees with Python on every case of tests/golden/golden.json: `node --test web_demo/test/core.test.js`. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
