@@ -2,6 +2,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 DEMO ?= demo-out
+# What to install; EXTRAS=all,dev brings TensorRT, ExecuTorch and OpenVINO too, whose tests are skipped without.
+EXTRAS ?= distill,onnx,android,ios,dev
 
 .PHONY: install demo test check bench docs clean
 
@@ -10,7 +12,7 @@ install: .venv/ready
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "edgekit needs Python 3.11, 3.12 or 3.13; set PYTHON=")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[all,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
 demo: install           ## pairs, student, files for iOS, Android and ONNX, latency and a report, in minutes
