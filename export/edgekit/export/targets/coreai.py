@@ -18,8 +18,7 @@ from coreai_opt.casting import cast_fp32_to_fp16
 from coreai_torch import TorchConverter, get_decomp_table
 from torch.export import ExportedProgram
 
-from edgekit.core.manifest import PortEntry
-from edgekit.core.seams import Port, Precision
+from edgekit.core.seams import Precision
 from edgekit.core.store import write_bytes
 from edgekit.export import quantize_coreai
 from edgekit.export.adversarial import half_feeds
@@ -28,22 +27,11 @@ from edgekit.export.quantize_coreai import INT8_RECIPES, small_weights
 from edgekit.export.ranges import outside_half_operators
 from edgekit.export.rewrites import rewritten_for
 from edgekit.export.targets import Options, Refused, Sources
+from edgekit.export.targets.ports import file_port as file_port
 from edgekit.export.weight_recipes import Recipe, described, parsed
 
 _STRUCTURE = {"constant", "invoke", "graph", "output"}
 """Entries of an asset's statistics that compute nothing."""
-
-
-def file_port(port: Port, *, output: bool) -> PortEntry:
-    """Core AI keeps the student's ports."""
-    return PortEntry(
-        name=port.name,
-        shape=port.shape,
-        dtype="float32",
-        layout=port.layout,
-        low=port.low,
-        high=port.high,
-    )
 
 
 def recipes(precision: Precision) -> tuple[str, ...]:

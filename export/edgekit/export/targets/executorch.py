@@ -19,29 +19,17 @@ from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPar
 from executorch.exir import to_edge_transform_and_lower
 from torch.export import ExportedProgram
 
-from edgekit.core.manifest import PortEntry
-from edgekit.core.seams import Port, Precision
+from edgekit.core.seams import Precision
 from edgekit.core.store import write_bytes
 from edgekit.export.executorch_file import MIN_WEIGHTS, instructions, stored_weights
 from edgekit.export.program import Program, exported
 from edgekit.export.quantize_executorch import INT8_RECIPES, quantized
 from edgekit.export.rewrites import rewritten_for
 from edgekit.export.targets import Refused, Sources
+from edgekit.export.targets.ports import file_port as file_port
 
 PORTS = "edgekit_ports"
 """Method that returns the names of the ports as JSON: {"inputs": […], "outputs": […]}."""
-
-
-def file_port(port: Port, *, output: bool) -> PortEntry:
-    """ExecuTorch keeps the student's ports: float32 in the student's layout, in every precision."""
-    return PortEntry(
-        name=port.name,
-        shape=port.shape,
-        dtype="float32",
-        layout=port.layout,
-        low=port.low,
-        high=port.high,
-    )
 
 
 def recipes(precision: Precision) -> tuple[str, ...]:

@@ -11,8 +11,7 @@ from typing import Any
 import onnx
 import torch
 
-from edgekit.core.manifest import PortEntry
-from edgekit.core.seams import Port, Precision
+from edgekit.core.seams import Precision
 from edgekit.core.store import write_bytes
 from edgekit.export.adversarial import half_feeds
 from edgekit.export.program import Feed, Program, example_inputs
@@ -20,23 +19,12 @@ from edgekit.export.quantize_onnx import INT8_RECIPES, SHIPPED, static_int8
 from edgekit.export.rewrites import rewritten_for
 from edgekit.export.sizes import any_size, dynamic_sides, sides_of
 from edgekit.export.targets import Options, Sources
+from edgekit.export.targets.ports import file_port as file_port
 
 ALTERNATIVES = tuple(name for name in INT8_RECIPES if name not in SHIPPED)
 """Recipes that are measured by the survey and never ship."""
 MIN_WEIGHTS = 256
 """Smaller tensors (biases, shapes, scales) do not decide what a file is."""
-
-
-def file_port(port: Port, *, output: bool) -> PortEntry:
-    """ONNX keeps the student's ports: float32 in the student's layout, in every precision."""
-    return PortEntry(
-        name=port.name,
-        shape=port.shape,
-        dtype="float32",
-        layout=port.layout,
-        low=port.low,
-        high=port.high,
-    )
 
 
 def recipes(precision: Precision) -> tuple[str, ...]:

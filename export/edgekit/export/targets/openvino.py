@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 
-from edgekit.core.manifest import PortEntry
-from edgekit.core.seams import Port, Precision
+from edgekit.core.seams import Precision
 from edgekit.core.telemetry import silenced
 from edgekit.export.program import Program, exported
 from edgekit.export.rewrites import rewritten_for
 from edgekit.export.targets import Sources
+from edgekit.export.targets.ports import file_port as file_port
 
 silenced()
 import openvino as ov  # noqa: E402 - its telemetry has to be switched off first
@@ -30,18 +30,6 @@ from edgekit.export.quantize_openvino import SHIPPED, quantized  # noqa: E402
 MODEL = "model.xml"
 MIN_WEIGHTS = 256
 _STORED = ("Constant",)
-
-
-def file_port(port: Port, *, output: bool) -> PortEntry:
-    """OpenVINO keeps the student's ports: float32 in the student's layout, in every precision."""
-    return PortEntry(
-        name=port.name,
-        shape=port.shape,
-        dtype="float32",
-        layout=port.layout,
-        low=port.low,
-        high=port.high,
-    )
 
 
 def recipes(precision: Precision) -> tuple[str, ...]:
