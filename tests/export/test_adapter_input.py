@@ -121,6 +121,8 @@ def test_padding_in_a_package_is_that_of_its_last_dimensions():
 
     assert padded.shape == (1, 1, 3, 5)
     assert padded[0, 0].tolist() == [[0] * 5, [0, 1, 2, 0, 0], [3, 4, 5, 0, 0]]
+    mirrored = MEANING["pad"]({"x": x, "pad": np.array([1, 0, 0, 2]), "mode": "reflect"})
+    assert np.array_equal(mirrored[0, 0], np.pad(x[0, 0].numpy(), ((1, 0), (0, 2)), "reflect"))
 
 
 def test_the_ports_of_an_adapted_student_are_a_picture_and_a_flat_vector(prepared):

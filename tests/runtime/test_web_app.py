@@ -110,6 +110,15 @@ def test_a_site_holds_what_browsers_run_and_nothing_else(toy_bundle, cache, tmp_
     ] == ["tflite"]
 
 
+def test_the_command_writes_a_site_and_says_what_it_is(toy_bundle, cache, tmp_path, capsys):
+    code = run(["app", str(toy_bundle), "--out", str(tmp_path / "site"), "--json"])
+
+    said = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert (said["engines"], said["bundles"]) == (["tflite"], ["toy"])
+    assert (tmp_path / "site" / "index.html").is_file()
+
+
 def test_the_page_and_one_engine_weigh_less_than_6_mb_compressed(toy_bundle, cache, tmp_path):
     import gzip
 
