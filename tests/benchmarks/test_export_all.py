@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests import needs
 
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "benchmarks/results/export_all_256.json"
@@ -35,6 +36,7 @@ def test_every_converter_stayed_within_its_estimate_of_memory():
 
 
 @pytest.mark.slow
+@needs.OPENVINO
 def test_an_export_is_timed_and_repeated_from_the_cache(script, tmp_path):
     out = tmp_path / "result.json"
 

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests import needs
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -19,6 +20,7 @@ PAGES = sorted(
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     if "```bash" in page.read_text(encoding="utf-8")
 )
+NEEDS = {"targets.md": needs.TENSORRT}
 SMALL = {
     "EDGEKIT_DISTILL_STEPS": "6",
     "EDGEKIT_DISTILL_COUNT": "24",
@@ -58,7 +60,10 @@ def test_there_are_pages_with_commands():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=NEEDS.get(page.name, ()), id=page.name) for page in PAGES],
+)
 def test_the_commands_of_a_page_work_as_they_stand(page, photos, tmp_path):
     home, work = tmp_path / "home", tmp_path / "work"
     home.mkdir()

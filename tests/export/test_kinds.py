@@ -1,8 +1,7 @@
 """Any student: several inputs and outputs of any shape, on every target that executes here."""
 
-from importlib.util import find_spec
-
 import pytest
+from tests import needs
 from tests.export.kinds import TOKENS, WIDTH, write_mesh_generator, write_restorer
 
 from edgekit.export.bundle import export_student
@@ -11,10 +10,7 @@ from edgekit.runtime.sessions import open_session
 from edgekit.runtime.verify import verify_bundle
 
 QUICK = ["onnx", "openvino", "tensorrt"]
-NEEDED = ("openvino", "nncf", "executorch", "torchao", "tensorrt_rtx_bindings")
-pytestmark = pytest.mark.skipif(
-    any(find_spec(name) is None for name in NEEDED), reason="needs the extras of all targets"
-)
+pytestmark = needs.EVERYTHING
 
 
 @pytest.fixture(scope="module")

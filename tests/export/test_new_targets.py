@@ -4,10 +4,10 @@ import json
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from tests import needs
 from tests.export.programs import write_student
 from tests.students import tiny_student
 
@@ -20,10 +20,7 @@ from edgekit.runtime.sessions import open_session
 from edgekit.runtime.verify import verify_bundle
 
 NAME = "make-it-night"
-NEEDED = ("openvino", "nncf", "executorch", "torchao", "tensorrt_rtx_bindings")
-pytestmark = pytest.mark.skipif(
-    any(find_spec(name) is None for name in NEEDED), reason="needs the extras of all targets"
-)
+pytestmark = needs.EVERYTHING
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests import needs
 from tests.export.programs import write_student
 
 from edgekit.cli.main import run as command
@@ -238,7 +239,7 @@ def test_the_rules_can_be_read(capsys):
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        (["--target", "tensorrt"], 2),
+        pytest.param(["--target", "tensorrt"], 2, marks=needs.TENSORRT),
         (["--target", "all"], 2),
         (["--target", "onnx", "--form", "tflite"], 2),
         (["--budget", "soon"], 2),

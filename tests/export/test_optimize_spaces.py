@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests import needs
 from tests.export.programs import write_student
 
 from edgekit.export.optimize.judge import Judge
@@ -41,7 +42,9 @@ def place_for(student: Path, form: str, folder: Path) -> Workplace:
     return Workplace(source, program, form, folder, folder, open_session, feeds, references)
 
 
-@pytest.mark.parametrize("form", ["tflite", "mlpackage", "openvino"])
+@pytest.mark.parametrize(
+    "form", ["tflite", "mlpackage", pytest.param("openvino", marks=needs.OPENVINO)]
+)
 def test_a_file_by_layer_is_small_and_what_pytorch_expects(form, student, litert, tmp_path):
     place = litert if form == "tflite" else place_for(student, form, tmp_path)
     space = space_of(place, samples_of(place.student).calibration)

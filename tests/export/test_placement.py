@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from tests import needs
 from tests.export.programs import Network, trained, write_student
 from torch import nn
 
@@ -171,6 +172,7 @@ def test_every_core_ml_name_is_an_operation_of_coremltools():
     assert (written("mlpackage") | listed) - known <= {"pad_reflect", "conv3d", "rnn", "where"}
 
 
+@needs.EXECUTORCH
 def test_the_list_of_executorch_is_that_of_the_installed_partitioner():
     from executorch.backends.xnnpack.partition.config import ALL_PARTITIONER_CONFIGS
 

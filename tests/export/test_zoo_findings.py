@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from tests import needs
 from torch import nn
 
 from edgekit.core.manifest import Format
@@ -44,6 +45,7 @@ class Ends(nn.Module):
         return F.pixel_shuffle(F.instance_norm(x), 2).relu()
 
 
+@needs.OPENVINO
 def test_openvino_ports_keep_their_names_when_nodes_beside_them_go(tmp_path):
     record = exported(Ends, tmp_path, "openvino")
 

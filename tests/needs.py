@@ -1,0 +1,20 @@
+"""Marks of tests that need an extra which `make test` does not install: `@needs.OPENVINO`.
+
+They run with ``make test EXTRAS=all,dev`` and are skipped, with the extra's name, without it.
+"""
+
+from importlib.util import find_spec
+
+import pytest
+
+
+def modules(extra: str, *names: str) -> pytest.MarkDecorator:
+    """Skip the marked test unless every module of `names` can be imported."""
+    missing = [name for name in names if find_spec(name) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"pip install 'edgekit-toolchain[{extra}]'")
+
+
+OPENVINO = modules("openvino", "openvino", "nncf")
+EXECUTORCH = modules("executorch", "executorch", "torchao")
+TENSORRT = modules("tensorrt", "tensorrt_rtx_bindings")
+EVERYTHING = modules("all", "openvino", "nncf", "executorch", "torchao", "tensorrt_rtx_bindings")
