@@ -1,9 +1,11 @@
-"""Measure again what the documentation quotes, on this machine: an hour or two on two cores.
+"""Measure again what the documentation quotes: one entry for every file of benchmarks/results.
 
-    python benchmarks/run_all.py --out benchmarks/results
+    python benchmarks/run_all.py --list
+    python benchmarks/run_all.py                      # all that needs this machine alone: hours
+    python benchmarks/run_all.py --only faults.json zoo.jsonl
 
-Every measurement is a command that can be run alone; the ones with a GPU are left to
-`edgekit teacher train` and `python -m edgekit.distill.fit_base`, which measure what they make.
+A file whose commands need a GPU, or data that this repository does not bring, is skipped with the
+commands to type. What a command finds finished below --work is not made again.
 """
 
 from __future__ import annotations
@@ -12,37 +14,178 @@ import argparse
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+SNOW, RESTORER, NIGHT = "{work}/snow-256", "{work}/restorer", "{work}/night-128"
+SNOW_RUN = f"edgekit distill --concept 'make it snowy' --size 256 --out {SNOW}"
+NIGHT_RUN = f"edgekit distill --concept 'make it night' --size 128 --out {NIGHT}"
+RESTORER_RUN = f"benchmarks/optimize_net.py {RESTORER} --minutes 8"
+GPU = "a GPU"
 
 
-def commands(work: Path, out: Path) -> list[list[str]]:
-    """Return the commands in order; a run that is finished is not repeated."""
-    edgekit = [sys.executable, "-m", "edgekit.cli.main"]
-    run = work / "snow-256"
-    baselines = [word for name in ("teacher", "pix2pix", "sd15") for word in ("--baseline", name)]
-    bars = ["--at-least", "teacher=30", "--at-least", "sd15=1000"]
-    latency = out / "latency_256px.json"
-    return [
-        [*edgekit, "distill", "--concept", "make it snowy", "--size", "256", "--out", str(run)],
-        [*edgekit, "export", str(run)],
-        [*edgekit, "bench", str(run), "--calls", "30", *baselines, *bars, "--out", str(latency)],
-        [sys.executable, "-m", "edgekit.export.survey", str(run), str(out / "export_256.json")],
-        [sys.executable, str(HERE / "student_vs_teacher.py"), "--work", str(work / "students")],
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """How one file of results is made: `{out}` is that file, `{work}` the scratch folder."""
+
+    commands: tuple[str, ...]
+    needs: str = ""
+    """What this repository does not bring; empty if any machine will do."""
+
+
+def three_runs() -> tuple[str, ...]:
+    """Return the runs of three concepts on one base, and the measurement of their adapters."""
+    names = {"night": "make it night", "snow": "make it snowy", "fog": "make it foggy"}
+    runs = [f"{{work}}/{name}-128" for name in names]
+    made = [
+        f"edgekit distill --concept '{words}' --size 128 --out {run}"
+        for run, words in zip(runs, names.values(), strict=True)
     ]
+    return (
+        *made,
+        f"benchmarks/adapters.py {' '.join(runs)} --work {{work}}/adapters --out {{out}}",
+    )
 
 
-def main() -> int:
-    """Run every command; return the exit code of the first that fails."""
+def latency() -> tuple[str, ...]:
+    """Return the run of a student at 256 px and its latency beside the baselines."""
+    baselines = " ".join(f"--baseline {name}" for name in ("teacher", "pix2pix", "sd15"))
+    bars = "--at-least teacher=30 --at-least sd15=1000"
+    bench = f"edgekit bench {SNOW} --calls 30 {baselines} {bars} --out {{out}}"
+    return (SNOW_RUN, f"edgekit export {SNOW}", bench)
+
+
+PHOTOS = "a corpus of photos with held-out ones"
+TRAINING = ("edgekit teacher train --photos PHOTOS --out TEACHER",)
+EVALUATION = "python -m edgekit.distill.teachers.evaluate TEACHER PHOTOS {out}"
+ADAPTERS = Measurement(three_runs())
+LATENCY = Measurement(latency())
+SEARCH = "benchmarks/architecture.py search --photos PHOTOS --budget-ms 5 --out {work}/size"
+E2GAN = "benchmarks/e2gan/experiment.py --photos PHOTOS --out {work}/e2gan --jobs D:all:0,1,2"
+RANKS = "benchmarks/rank_search.py --work {work}/ranks --budget 6m --out {out}"
+RESULTS: Mapping[str, Measurement] = {
+    "adapters_base_export_128.json": Measurement(
+        ("edgekit export --base --size 128 --out {work}/base",),
+        "the manifest of the bundle it writes",
+    ),
+    "adapters_parity_latency.json": ADAPTERS,
+    "adapters_parity_latency_busy_host.json": ADAPTERS,
+    "architecture.json": Measurement(
+        (SEARCH, "benchmarks/architecture.py front --found {work}/size --out {out}"), GPU
+    ),
+    "architecture_latency.json": Measurement(
+        ("benchmarks/architecture.py table --work {work}/architecture --out {out}",)
+    ),
+    "architecture_references_h200.json": Measurement((f"{SEARCH} --references",), GPU),
+    "architecture_watercolor_cpu.json": Measurement((SEARCH,), PHOTOS),
+    "base_quality.json": Measurement(
+        ("python -m edgekit.distill.fit_base --photos PHOTOS --out BASE",), GPU
+    ),
+    "concept_minutes.json": Measurement(
+        ("benchmarks/concept_minutes.py --work {work}/minutes --out {out}",)
+    ),
+    "coreml_recipes.json": Measurement(
+        (NIGHT_RUN, f"benchmarks/coreml_recipes.py {NIGHT} --out {{out}}")
+    ),
+    "e2gan": Measurement((E2GAN, "benchmarks/e2gan/table.py"), GPU),
+    "export_all_256.json": Measurement(
+        ("benchmarks/export_all.py --work {work}/export_all --out {out}",)
+    ),
+    "export_night_128.json": Measurement(
+        (NIGHT_RUN, f"python -m edgekit.export.survey {NIGHT} {{out}}")
+    ),
+    "fault_peers.json": Measurement(
+        (
+            "benchmarks/faults.py --keep {work}/kept --folder {work}/faults",
+            "PEERS/bin/python benchmarks/fault_peers.py {work}/kept {work}/faults --out {out}",
+        ),
+        "optimum-onnx in an environment PEERS of its own",
+    ),
+    "faults.json": Measurement(("benchmarks/faults.py --folder {work}/faults --out {out}",)),
+    "gpu_latency.json": Measurement(("benchmarks/gpu_latency.py --out {out}",), GPU),
+    "latency_256px_quiet_host.json": LATENCY,
+    "latency_256px_shared_host.json": LATENCY,
+    "optimize_concept_gan.json": Measurement(
+        (SNOW_RUN, f"benchmarks/optimize_peers.py --student {SNOW} --out {{out}}")
+    ),
+    "optimize_peers.json": Measurement(
+        (RESTORER_RUN, f"benchmarks/optimize_peers.py --student {RESTORER} --out {{out}}")
+    ),
+    "optimize_qat.json": Measurement(
+        (NIGHT_RUN, RESTORER_RUN, f"benchmarks/optimize_qat.py {NIGHT} {RESTORER} --out {{out}}")
+    ),
+    "parity_bars.json": Measurement(
+        (NIGHT_RUN, RESTORER_RUN, f"benchmarks/parity_bars.py {NIGHT} {RESTORER} --out {{out}}")
+    ),
+    "phone_latency.json": Measurement(
+        ("benchmarks/phone_latency_fit.py --table TABLE",), "a table of published latencies"
+    ),
+    "placement_real.json": Measurement(
+        (
+            NIGHT_RUN,
+            f"edgekit export {NIGHT} --target android --target executorch",
+            f"benchmarks/placement_real.py {NIGHT}/bundle --out {{out}}",
+        )
+    ),
+    "rank_search_128.json": Measurement((f"{RANKS} --size 128",)),
+    "rank_search_128_one_group.json": Measurement(
+        (), "the doubling search as it first was, one group at a time (docs/search.md)"
+    ),
+    "student_vs_teacher.json": Measurement(
+        ("benchmarks/student_vs_teacher.py --work {work}/students",)
+    ),
+    "teacher_h200_psnr.json": Measurement(
+        (*TRAINING, f"{EVALUATION} --per-set 12 --ceiling --device cuda"), GPU
+    ),
+    "teacher_h200_training.json": Measurement(TRAINING, GPU),
+    "teacher_quality_128.json": Measurement((f"{EVALUATION} --size 128 --per-set 2",), PHOTOS),
+    "teacher_quality_256.json": Measurement((f"{EVALUATION} --per-set 2 --ceiling",), PHOTOS),
+    "teacher_sampling_256.json": Measurement(
+        (f"{EVALUATION} --per-set 2 --other-steps 1 2 4 --other-guidance 1",), PHOTOS
+    ),
+    "teacher_throughput_cpu.json": Measurement(
+        ("benchmarks/teacher_throughput.py --photos PHOTOS --out {out}",), PHOTOS
+    ),
+    "teacher_throughput_h200.json": Measurement(
+        ("benchmarks/teacher_throughput.py --photos PHOTOS --device cuda --large --out {out}",), GPU
+    ),
+    "zoo.jsonl": Measurement(("benchmarks/zoo_run.py --out {out}", "benchmarks/zoo_table.py")),
+}
+
+
+def words_of(command: str) -> list[str]:
+    """Return what to execute: `edgekit` and scripts run in the Python that runs this."""
+    first, *rest = shlex.split(command)
+    if first == "edgekit":
+        return [sys.executable, "-m", "edgekit.cli.main", *rest]
+    if first == "python":
+        return [sys.executable, *rest]
+    return [sys.executable, str(HERE.parent / first), *rest]
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """List the measurements, or run them; return the exit code of the first that fails."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=HERE / "results")
     parser.add_argument("--work", type=Path, default=Path("runs/bench"))
-    given = parser.parse_args()
-    for command in commands(given.work, given.out):
-        print(f"$ {shlex.join(command)}", flush=True)
-        if code := subprocess.call(command):
-            return code
+    parser.add_argument("--only", nargs="+", choices=sorted(RESULTS), default=list(RESULTS))
+    parser.add_argument("--list", action="store_true", help="say what would be run, and stop")
+    given = parser.parse_args(words)
+    done: set[str] = set()
+    for name in given.only:
+        entry = RESULTS[name]
+        heading = f"skipped, needs {entry.needs}" if entry.needs else "measured here"
+        print(f"# {name}: {heading}", flush=True)
+        for text in entry.commands:
+            command = text.format(out=given.out / name, work=given.work)
+            print(f"$ {command}", flush=True)
+            if given.list or entry.needs or command in done:
+                continue
+            done.add(command)
+            if code := subprocess.call(words_of(command)):
+                return code
     return 0
 
 
