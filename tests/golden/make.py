@@ -1,9 +1,19 @@
 """Make golden.json: what Python computes for cases that every other language must agree with.
 
-    python tests/golden/make.py
+    python -m tests.golden.make
 
-Read by pytest, by node (web_demo/test) and by whoever ports the core to another language. Numbers
-of float32 are written so that they come back exactly.
+Read by pytest, node (web_demo/test), JUnit (android_demo) and Swift Testing (ios_demo). Numbers of
+float32 are written so that they come back exactly.
+
+    pixels      photos into ports and back, rounding to bytes
+    tiles       where tiles lie, what they weigh, photos edited through them
+    sizes       a photo scaled down to a longest side
+    statistics  percentiles and the summary of a run
+    parity      two pictures compared: largest difference and PSNR
+    concepts    the adapter input of a base: filled, blended, refused
+    vectors     golden vectors as a bundle stores them (.npz), and files that are refused
+    hashes      sha256
+    manifests   accepted and refused; the port that holds the picture
 """
 
 from __future__ import annotations
@@ -15,17 +25,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+from tests.golden.bundles import HEX, hashes, manifests, numbers, ports, toy_entry, vectors
 
 from edgekit.benchmarks.statistics import summary
 from edgekit.benchmarks.timing import Timing
-from edgekit.core.concepts import Concept, write_concept
+from edgekit.core.concepts import Concept, read_concept, write_concept
+from edgekit.core.errors import BadInput
 from edgekit.core.images import to_bytes
-from edgekit.core.manifest import AdapterEntry, BlockEntry
+from edgekit.core.manifest import AdapterEntry
 from edgekit.core.samples import to_port
 from edgekit.core.seams import Port
 from edgekit.runtime.adapters import input_vector
 from edgekit.runtime.blend import blended
+from edgekit.runtime.bundle import limited
 from edgekit.runtime.tiles import axis, edit_tiled
+from edgekit.runtime.verify import IDENTICAL_DB, psnr_db
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden.json"
@@ -37,7 +52,6 @@ PORTS = (
 TILES = ((16, 16), (17, 16), (100, 64), (37, 16), (256, 64), (31, 8))
 PHOTOS = ((37, 29, 16), (9, 5, 16), (16, 16, 16), (40, 16, 16))
 """Height, width, tile."""
-HEX = "0123456789abcdef" * 4
 
 
 def make() -> dict[str, Any]:
@@ -45,9 +59,14 @@ def make() -> dict[str, Any]:
     return {
         "pixels": pixels(),
         "tiles": tiles(),
+        "sizes": sizes(),
         "statistics": statistics(),
+        "parity": parity(),
         "concepts": concepts(),
+        "vectors": vectors(),
+        "hashes": hashes(),
         "manifests": manifests(),
+        "ports": ports(),
     }
 
 
@@ -107,17 +126,29 @@ def edit(tile: np.ndarray) -> np.ndarray:
     return np.asarray(made, np.float32)
 
 
+def sizes() -> list[dict[str, int]]:
+    """Height and width before and after a limit on the longer side; halves go to the even one."""
+    cases = []
+    for height, width, most in ((480, 640, 256), (3, 1000, 100), (100, 80, 512), (5, 2, 4)):
+        photo = limited(np.zeros((height, width, 3), np.uint8), most)
+        made = {"made_height": photo.shape[0], "made_width": photo.shape[1]}
+        cases.append({"height": height, "width": width, "max_side": most, **made})
+    return cases
+
+
 def statistics() -> list[dict[str, Any]]:
     """Percentiles as numpy has them, and the summary of a run."""
     random = np.random.default_rng(7)
     cases = []
-    for count in (1, 2, 5, 10, 33):
+    for count in (1, 2, 5, 10, 33, 120):
         ms = np.round(random.gamma(9.0, 1.0, count), 4).tolist()
         found = summary(Timing("x", 0.0, 0.0, 0, tuple(ms), tuple(ms)), threads=2)
         cases.append(
             {
                 "ms": ms,
-                "percentiles": {str(p): float(np.percentile(ms, p)) for p in (0, 10, 50, 90, 100)},
+                "percentiles": {
+                    str(p): float(np.percentile(ms, p)) for p in (0, 10, 50, 90, 99, 100)
+                },
                 "p50_ms": found.p50_ms,
                 "p90_ms": found.p90_ms,
                 "spread": found.spread,
@@ -128,23 +159,27 @@ def statistics() -> list[dict[str, Any]]:
     return cases
 
 
+def parity() -> list[dict[str, Any]]:
+    """Values in [-1, 1] compared as `edgekit verify` does; 999 dB stands for identical ones."""
+    random = np.random.default_rng(11)
+    one = random.uniform(-1, 1, 24).astype(np.float32)
+    cases = []
+    for off in (0.0, 1e-6, 0.25):
+        two = (one + np.float32(off) * random.uniform(-1, 1, 24)).astype(np.float32)
+        cases.append(
+            {
+                "reference": numbers(one),
+                "candidate": numbers(two),
+                "max_abs": float(np.abs(one.astype(np.float64) - two).max()),
+                "psnr_db": min(psnr_db(one, two), IDENTICAL_DB),
+            }
+        )
+    return cases
+
+
 def concepts() -> dict[str, Any]:
     """A toy base's second input, filled by concepts and by their blends."""
-    entry = AdapterEntry(
-        port="adapter",
-        length=40,
-        base_sha256=HEX,
-        layout_sha256=HEX[::-1],
-        capacity={"down": 2, "up": 3},
-        blocks=(
-            block("stem.gain", "norms", "", 0, 1, 4),
-            block("stem.A", "factors", "down", 4, 2, 3),
-            block("stem.B", "factors", "down", 10, 2, 5),
-            block("head.A", "factors", "up", 20, 3, 2),
-            block("head.B", "factors", "up", 26, 3, 4),
-            block("text.key", "text", "", 38, 1, 2),
-        ),
-    )
+    entry = toy_entry()
     made = [
         concept("make it night", {"down": 1, "up": 2}, 1),
         concept("make it snowy", {"down": 2, "up": 1}, 2),
@@ -166,7 +201,38 @@ def concepts() -> dict[str, Any]:
         "files": files,
         "vectors": vectors,
         "blends": blends,
+        "refused": refused_concepts(base64.b64decode(files[0])),
     }
+
+
+def refused_concepts(good: bytes) -> list[dict[str, str]]:
+    """Files that no base may load, each with words that the error has to say."""
+
+    def changed(old: str, new: str) -> bytes:
+        assert good.count(old.encode()) == 1, old
+        made = good.replace(old.encode(), new.encode())
+        length = int.from_bytes(good[:8], "little") + len(made) - len(good)
+        return length.to_bytes(8, "little") + made[8:]
+
+    cases = [
+        ("empty", b"", "not a concept"),
+        ("cut in its header", good[:60], "not a concept"),
+        ("cut in its values", good[:-2], "not a concept"),
+        ("a header longer than the file", b"\xff" * 8 + good[8:], "not a concept"),
+        ("another format", changed("edgekit.concept.1", "edgekit.concept.9"), "not a concept"),
+        ("another base", changed(HEX, "f" + HEX[1:]), "belongs to base"),
+        ("another order", changed(HEX[::-1], "0" + HEX[::-1][1:]), "another order"),
+        ("a rank above the capacity", changed('\\"down\\": 1', '\\"down\\": 9'), "rank 9 in down"),
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        for _, data, words in cases:
+            (Path(folder) / "x").write_bytes(data)
+            with pytest.raises(BadInput, match=words):
+                input_vector(read_concept(Path(folder) / "x"), toy_entry())
+    return [
+        {"name": name, "file": base64.b64encode(data).decode(), "words": words}
+        for name, data, words in cases
+    ]
 
 
 def parts(vector: np.ndarray, entry: AdapterEntry) -> dict[str, Any]:
@@ -184,13 +250,6 @@ def parts(vector: np.ndarray, entry: AdapterEntry) -> dict[str, Any]:
     return {"products": products, "plain": plain}
 
 
-def block(name: str, part: Any, group: str, offset: int, rows: int, columns: int) -> BlockEntry:
-    """Return one run of values."""
-    return BlockEntry(
-        name=name, part=part, group=group, offset=offset, rows=rows, most=rows, columns=columns
-    )
-
-
 def concept(prompt: str, ranks: dict[str, int], seed: int) -> Concept:
     """Return a concept of the toy base with numbers that float16 holds exactly."""
     random = np.random.default_rng(seed)
@@ -200,34 +259,6 @@ def concept(prompt: str, ranks: dict[str, int], seed: int) -> Concept:
         for part, count in sizes.items()
     }
     return Concept(prompt, ranks, HEX, HEX[::-1], **values)
-
-
-def manifests() -> list[dict[str, Any]]:
-    """Manifests that are refused, with a word of the reason, and one that is not."""
-    model = {"path": "onnx/night.fp32.onnx", "sha256": HEX, "format": "onnx", "precision": "fp32"}
-    good: dict[str, Any] = {
-        "kind": "bundle",
-        "schema_version": 1,
-        "name": "night",
-        "models": [model],
-        "golden": {"path": "golden/vectors.npz", "sha256": HEX, "samples": 1},
-    }
-    return [
-        {"manifest": good, "refused": None},
-        {"manifest": {"kind": "student"}, "refused": "not the manifest of a bundle"},
-        {"manifest": {**good, "schema_version": 2}, "refused": "version 2"},
-        *(
-            {"manifest": {**good, "models": [{**model, "path": path}]}, "refused": "unsafe path"}
-            for path in ("../secret", "/etc/passwd", "a/../../b", "https://host/x", "a\\b", "")
-        ),
-        {"manifest": {**good, "models": [{**model, "sha256": "12"}]}, "refused": "sha256"},
-        {"manifest": {"kind": "bundle", "schema_version": 1}, "refused": "lists no models"},
-    ]
-
-
-def numbers(values: np.ndarray) -> list[float]:
-    """Return a flat list with enough digits for float32 and float64."""
-    return [float(f"{value:.9g}") for value in np.asarray(values, np.float64).reshape(-1)]
 
 
 def text() -> str:

@@ -82,6 +82,6 @@ export function tileSize(port) {
   const [batch, a, b, c] = port.shape;
   if (port.shape.length !== 4 || batch !== 1) return null;
   if (port.layout === "nchw" && a === 3) return [b, c];
-  if (port.layout === "nhwc" && c === 3) return [a, b];
+  if ((port.layout === "nhwc" || port.layout === "image") && c === 3) return [a, b];
   return null;
 }

@@ -27,6 +27,25 @@ export function overWhite(image) {
   return { width, height, data: rgb };
 }
 
+/** Round half to even, as Python does. */
+export function rounded(value) {
+  const floor = Math.floor(value);
+  const rest = value - floor;
+  if (rest !== 0.5) return Math.round(value);
+  return floor % 2 === 0 ? floor : floor + 1;
+}
+
+/**
+ * Return [height, width] scaled down so that the longer side is at most `most` pixels (0: as it is); never up.
+ *
+ * @returns {[number, number]}
+ */
+export function limited(height, width, most) {
+  const factor = most / Math.max(height, width);
+  if (!most || factor >= 1) return [height, width];
+  return [Math.max(1, rounded(height * factor)), Math.max(1, rounded(width * factor))];
+}
+
 /**
  * Cut a rectangle out of a photo.
  *

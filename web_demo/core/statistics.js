@@ -41,3 +41,24 @@ export function summary(ms) {
     warnings,
   };
 }
+
+const IDENTICAL_DB = 999;
+
+/**
+ * Compare two pictures whose values lie in [-1, 1], as `edgekit verify` does; 999 dB stands for identical ones.
+ *
+ * @param {ArrayLike<number>} reference
+ * @param {ArrayLike<number>} candidate
+ */
+export function parity(reference, candidate) {
+  if (reference.length !== candidate.length) throw new RangeError("the pictures differ in size");
+  let worst = 0;
+  let sum = 0;
+  for (let i = 0; i < reference.length; i++) {
+    const off = reference[i] - candidate[i];
+    worst = Math.max(worst, Math.abs(off)); // a NaN stays
+    sum += off * off;
+  }
+  const mean = sum / reference.length;
+  return { max_abs: worst, psnr_db: mean === 0 ? IDENTICAL_DB : 10 * Math.log10(4 / mean) };
+}

@@ -1,16 +1,8 @@
 /** A photo of any size through a model of one size: overlapping tiles, blended without a seam. */
-import { cut, toBytes } from "./pixels.js";
+import { cut, rounded, toBytes } from "./pixels.js";
 
 export const OVERLAP = 0.25;
 export const MARGIN = 0.0625;
-
-/** Round half to even, as Python does. */
-function rounded(value) {
-  const floor = Math.floor(value);
-  const rest = value - floor;
-  if (rest !== 0.5) return Math.round(value);
-  return floor % 2 === 0 ? floor : floor + 1;
-}
 
 /**
  * Cover `length` pixels with the fewest evenly spread tiles; at each pixel the weights sum to 1.
