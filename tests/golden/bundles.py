@@ -68,11 +68,12 @@ def vectors() -> dict[str, Any]:
 def npz(arrays: dict[str, np.ndarray], *, packed: bool = False) -> bytes:
     """Return an .npz file that is the same on every day."""
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED) as made:
+    kind = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(file, "w") as made:
         for name, array in arrays.items():
             content = io.BytesIO()
             np.save(content, array)
-            made.writestr(zipfile.ZipInfo(f"{name}.npy"), content.getvalue())
+            made.writestr(zipfile.ZipInfo(f"{name}.npy"), content.getvalue(), kind)
     return file.getvalue()
 
 
