@@ -156,6 +156,19 @@ def test_a_precision_that_cannot_be_converted_does_not_cost_the_others(
     assert bundle.refused[0].reason == "cannot be converted: no kernel for aten::frobnicate"
 
 
+def test_a_file_that_no_runtime_loads_does_not_cost_the_others(student, tmp_path, monkeypatch):
+    def cut(source, path, feeds=()):
+        path.write_bytes(source.read_bytes()[:1000])
+
+    monkeypatch.setattr(onnx_format, "half_file", cut)
+
+    bundle = exported(student, tmp_path / "bundle", "fp16", "fp32")
+
+    assert [model.precision for model in bundle.models] == ["fp32"]
+    assert "was written but cannot be executed: " in bundle.refused[0].reason
+    assert bundle.refused[0].precision == "fp16"
+
+
 def test_a_full_disk_is_said_in_one_sentence_and_finished_files_stay(
     student, tmp_path, monkeypatch
 ):

@@ -235,10 +235,7 @@ def _attempt(place: Workplace, precision: Precision, recipe: str) -> Outcome:
     except Refused as answer:
         return Outcome("refused", str(answer), path)
     except Exception as error:  # converters raise anything; the log has the traceback
-        if isinstance(error, EdgekitError):
-            raise
-        if isinstance(error, OSError) and error.errno in UNWRITABLE:
-            raise
+        _raise_if_not_theirs(error, EdgekitError)
         _log.exception("%s %s cannot be converted", place.form, precision)
         return Outcome("failed", f"cannot be converted: {in_one_line(error)}", path)
     if large := too_large(path, place.form):
@@ -248,7 +245,12 @@ def _attempt(place: Workplace, precision: Precision, recipe: str) -> Outcome:
         return Outcome("quality", mislabelled, path, words)
     if precision in REDUCED and size_bytes(path) >= size_bytes(place.sources().made("fp32")):
         return Outcome("refused", "is not smaller than the fp32 file", path, words)
-    verdict = judged(place, path, precision)
+    try:
+        verdict = judged(place, path, precision)
+    except Exception as error:  # what a converter wrote may be more than its runtime can load
+        _raise_if_not_theirs(error, DependencyMissing)
+        _log.exception("%s %s cannot be executed", place.form, precision)
+        return Outcome("failed", f"was written but cannot be executed: {in_one_line(error)}", path)
     if not verdict.reason:
         return Outcome("shipped", "", path, words, verdict.parity)
     if precision in REDUCED and not verdict.broken:
@@ -256,6 +258,12 @@ def _attempt(place: Workplace, precision: Precision, recipe: str) -> Outcome:
     layer = verdict.layer or _first_bad(place, precision, recipe)
     reason = f"{verdict.reason}; the first bad layer is {layer}"
     return Outcome("parity", reason, path, words, verdict.parity)
+
+
+def _raise_if_not_theirs(error: Exception, ours: type[EdgekitError]) -> None:
+    """Raise what says nothing about the converter: `ours`, and a place that cannot be written."""
+    if isinstance(error, ours) or (isinstance(error, OSError) and error.errno in UNWRITABLE):
+        raise error
 
 
 def _not_int8(converter: Converter, path: Path) -> str | None:
@@ -274,11 +282,6 @@ def port_pairs(
 ) -> list[tuple[Port, PortEntry]]:
     """Pair the student's ports with those of the converter's files."""
     return [(port, converter.file_port(port, output=output)) for port in ports]
-
-
-def in_levels(place: Workplace) -> bool:
-    """Tell whether the format's files give bytes, where one gray level is the least difference."""
-    return place.in_levels
 
 
 def opened(place: Workplace, path: Path) -> tuple[Session, str] | None:

@@ -15,7 +15,7 @@ from edgekit.export.entries import file_name
 from edgekit.export.optimize.run import Found
 from edgekit.export.parity import missed_bar
 from edgekit.export.records import Record, record_path
-from edgekit.export.rows import Outcome, in_levels, parity_of, shipped
+from edgekit.export.rows import Outcome, parity_of, shipped
 from edgekit.export.targets import FORMATS
 
 
@@ -40,7 +40,7 @@ def into_bundle(
     )
     place = replace(found.place, out=bundle)
     parity = parity_of(place, found.file)
-    if parity and (reason := missed_bar(parity, "mixed", levels=in_levels(place))):
+    if parity and (reason := missed_bar(parity, "mixed", levels=place.in_levels)):
         raise QualityFailed(
             f"the chosen {form} file {reason}", hint="ask for more with --min-db, or see front.json"
         )
