@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
+import tempfile
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgekit.core.manifest import AdapterEntry, BlockEntry, BundleManifest, PortEntry
+from edgekit.core.store import file_sha256, value_sha256
 
 HEX = "0123456789abcdef" * 4
 
@@ -86,6 +90,31 @@ def hashes() -> list[dict[str, str]]:
         }
         for data in (b"", b"abc", bytes(range(256)))
     ]
+
+
+def folders() -> list[dict[str, Any]]:
+    """A folder that is listed as one file, with names that sort differently by text and by path."""
+    files = {"a/z": b"1", "a.b": b"2", "a/b/c": b"", "A": b"3", "a-b/d": b"4", ".hidden": b"5"}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, data in files.items():
+            (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
+            (Path(folder) / name).write_bytes(data)
+        sha256 = file_sha256(Path(folder))
+    kept = {name: base64.b64encode(data).decode() for name, data in files.items()}
+    return [{"files": kept, "sha256": sha256}]
+
+
+def seals() -> list[dict[str, str]]:
+    """Texts whose numbers and letters languages spell differently."""
+    value = {
+        "manifest_sha256": HEX,
+        "name": 'é "quoted" \\ / \n\t\x01 \u2028 🙂',
+        "numbers": [1, 1.0, -0.0, 1e-05, 0.0001, 1e16, 1e22, 123456789.123, 2.5e-07, 10**20],
+        "Z": {"\uffff": True, "\U0001f600": None, "b": [], "a": {}, "A": False},
+    }
+    kept = {name: item for name, item in value.items() if name != "manifest_sha256"}
+    texts = (json.dumps(value, indent=2, ensure_ascii=False), json.dumps(value))
+    return [{"text": text, "sha256": value_sha256(kept)} for text in texts]
 
 
 def manifests() -> list[dict[str, Any]]:

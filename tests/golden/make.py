@@ -13,12 +13,16 @@ float32 are written so that they come back exactly.
     concepts    the adapter input of a base: filled, blended, refused
     vectors     golden vectors as a bundle stores them (.npz), and files that are refused
     hashes      sha256
+    folders     sha256 of a folder
+    seals       text of a JSON object, and the hash that its manifest_sha256 would be
+    orientations  a photo turned as EXIF says
     manifests   accepted and refused; the port that holds the picture
 """
 
 from __future__ import annotations
 
 import base64
+import io
 import json
 import tempfile
 from pathlib import Path
@@ -26,13 +30,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.golden.bundles import HEX, hashes, manifests, numbers, ports, toy_entry, vectors
+from PIL import Image
+from tests.golden.bundles import (
+    HEX,
+    folders,
+    hashes,
+    manifests,
+    numbers,
+    ports,
+    seals,
+    toy_entry,
+    vectors,
+)
 
 from edgekit.benchmarks.statistics import summary
 from edgekit.benchmarks.timing import Timing
 from edgekit.core.concepts import Concept, read_concept, write_concept
 from edgekit.core.errors import BadInput
-from edgekit.core.images import to_bytes
+from edgekit.core.images import load_photo, to_bytes
 from edgekit.core.manifest import AdapterEntry
 from edgekit.core.samples import to_port
 from edgekit.core.seams import Port
@@ -65,6 +80,9 @@ def make() -> dict[str, Any]:
         "concepts": concepts(),
         "vectors": vectors(),
         "hashes": hashes(),
+        "folders": folders(),
+        "seals": seals(),
+        "orientations": orientations(),
         "manifests": manifests(),
         "ports": ports(),
     }
@@ -90,6 +108,23 @@ def pixels() -> dict[str, Any]:
         "levels": odd,
         "bytes": to_bytes(np.array(odd, np.float32), low=0.0, high=255.0).tolist(),
     }
+
+
+def orientations() -> dict[str, Any]:
+    """A photo stored with each of the eight EXIF orientations, and how it is shown."""
+    photo = np.random.default_rng(5).integers(0, 256, (2, 3, 3), np.uint8)
+    rows = []
+    for orientation in range(1, 9):
+        stored = Image.fromarray(photo)
+        exif = stored.getexif()
+        exif[0x0112] = orientation
+        buffer = io.BytesIO()
+        stored.save(buffer, "PNG", exif=exif)
+        made = load_photo(buffer.getvalue(), min_side=1)
+        height, width = made.shape[:2]
+        facts = {"orientation": orientation, "height": height, "width": width}
+        rows.append({**facts, "photo": made.reshape(-1).tolist()})
+    return {"height": 2, "width": 3, "photo": photo.reshape(-1).tolist(), "upright": rows}
 
 
 def tiles() -> dict[str, Any]:
