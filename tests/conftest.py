@@ -15,6 +15,9 @@ import pytest
 
 os.environ.setdefault("EDGEKIT_CACHE_DIR", tempfile.mkdtemp(prefix="edgekit-tests-"))
 """No test may find files that an earlier run of the tests exported."""
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""Workers take a core each: two with two threads each wait for one another and need six times the
+CPU seconds (17 s became 101 to 124 s in tests/distill/test_fit_gan.py on two cores)."""
 SIZE = 32
 FIELDS = ("name", "shape", "dtype", "layout", "low", "high")
 
