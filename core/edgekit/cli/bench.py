@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edgekit.cli.bench_device import DeviceOptions, bench_on_device
 from edgekit.cli.common import ConsoleReport, note, planned, show
 from edgekit.core.errors import EdgekitError, unknown_name
 
@@ -22,7 +23,10 @@ def bench(
         str | None, typer.Option(help="Only the files for onnx, android or ios.")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.", show_default=True)] = 1,
-    calls: Annotated[int, typer.Option(min=1, help="Calls kept a file.", show_default=True)] = 50,
+    calls: Annotated[
+        int | None,
+        typer.Option(min=1, help="Calls kept a file.  [default: 50; 100 with --device]"),
+    ] = None,
     warmup: Annotated[int, typer.Option(min=0, help="Calls before.", show_default=True)] = 5,
     baseline: Annotated[
         list[str] | None,
@@ -52,20 +56,81 @@ def bench(
     ] = False,
     device: Annotated[
         list[str] | None,
-        typer.Option(help="With --estimate: only this device. Repeatable."),
+        typer.Option(
+            help="Measure there instead of in this process: local (the C runner here), adb, "
+            "adb:SERIAL, ssh:HOST, web:chromium or ios:UDID. With --estimate: a phone of the "
+            "table, repeatable."
+        ),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="With --device: only files of this precision.")
+    ] = None,
+    min_seconds: Annotated[
+        float, typer.Option(min=0, help="With --device: time the calls go on at least.")
+    ] = 0.0,
+    budget: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="With --device: seconds of calls at most.  [default: 120]"),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            help="With --device: seconds until a file's run is ended.  [default: "
+            "--budget and 180 more]",
+        ),
+    ] = None,
+    cool: Annotated[
+        float | None,
+        typer.Option(help="With --device: °C to cool down to.  [default: phones 38, else 70]"),
+    ] = None,
+    cool_wait: Annotated[
+        float,
+        typer.Option(min=0, help="With --device: seconds to wait for it.", show_default=True),
+    ] = 300.0,
+    min_battery: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=100,
+            help="With --device: least battery percent, uncharged.",
+            show_default=True,
+        ),
+    ] = 20,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="With --device: MLPerf's rule: at least 1024 calls and 60 s a file, else 6.",
+        ),
+    ] = False,
+    against: Annotated[
+        Path | None, typer.Option(help="With --device: an earlier result to compare with.")
+    ] = None,
+    runner: Annotated[
+        str, typer.Option(help="With --device: auto, native or app-process.", show_default=True)
+    ] = "auto",
+    cc: Annotated[
+        str | None, typer.Option(help="With --device: C compiler for the device (Android's NDK).")
+    ] = None,
+    library: Annotated[
+        Path | None, typer.Option(help="With --device: the runtime's shared library for it.")
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="JSON to write.  [default: bench.json in the run folder, if there is one]"
+            help="JSON to write.  [default: bench.json, or bench-DEVICE.json, in the run folder, "
+            "if there is one]"
         ),
     ] = None,
 ) -> None:
     """Measure the latency of a bundle's files, all taking turns; raw samples are kept.
 
-    With --estimate nothing is measured and bench.json and the manifest stay as they are.
+    With --device each file is measured there, compared with its golden vectors in the same run,
+    and judged; with --estimate nothing is measured. Both leave bench.json and the manifest alone.
 
     Example: edgekit bench runs/night/bundle --baseline teacher --calls 30
+    Example: edgekit bench runs/night/bundle --device adb --min-seconds 10
     """
     from edgekit.benchmarks.bench import (
         bench_bundle,
@@ -79,19 +144,50 @@ def bench(
     from edgekit.runtime.bundle import bundle_folder
 
     folder = bundle_folder(bundle)
-    if device and not estimate:
-        raise EdgekitError("--device needs --estimate", hint="add --estimate, or leave it out")
     if estimate:
         _estimate(
             folder, target, device or [], out, measured=[*(baseline or []), *(at_least or [])]
         )
         return
+    if device:
+        _refuse_comparisons([*(baseline or []), *(at_least or [])])
+        bench_on_device(
+            folder,
+            _run_folder(folder),
+            DeviceOptions(
+                device=_one(device),
+                target=target,
+                precision=precision,
+                threads=threads,
+                calls=calls,
+                warmup=warmup,
+                min_seconds=min_seconds,
+                budget=budget,
+                timeout=timeout,
+                cool=cool,
+                cool_wait=cool_wait,
+                min_battery=min_battery,
+                strict=strict,
+                against=against,
+                runner=runner,
+                compiler=cc,
+                library=library,
+                out=out,
+            ),
+        )
+        return
+    if strict or against or precision:
+        raise EdgekitError(
+            "--strict, --against and --precision need --device", hint="add --device local"
+        )
+    calls = calls or 50
     names = list(dict.fromkeys(baseline or []))
     for name in names:
         if name not in BASELINES:
             raise unknown_name("baseline", name, BASELINES)
     bars = _bars(at_least or [], names)
-    file = out or _run_file(folder)
+    run_folder = _run_folder(folder)
+    file = out or (run_folder and run_folder / "bench.json")
     manifest = read_bundle(folder)
     entries, skipped = timeable(manifest, target)
     if planned(
@@ -164,12 +260,27 @@ def _estimate(
     show(result, shown(made, none))
 
 
-def _run_file(folder: Path) -> Path | None:
+def _one(devices: list[str]) -> str:
+    if len(devices) > 1:
+        raise EdgekitError("--device is given twice", hint="measure one device after the other")
+    return devices[0]
+
+
+def _refuse_comparisons(words: list[str]) -> None:
+    if words:
+        raise EdgekitError(
+            f"{words[0]!r} is measured in this process, never on a --device",
+            hint="leave --device out, or compare two results of the device with --against",
+        )
+
+
+def _run_folder(folder: Path) -> Path | None:
+    """Return the folder of the run that the bundle belongs to, None for a bundle on its own."""
     from edgekit.core.store import MANIFEST, read_json
 
     run = folder.resolve().parent
     if (run / MANIFEST).is_file() and read_json(run / MANIFEST).get("kind") == "student":
-        return run / "bench.json"
+        return run
     return None
 
 

@@ -7,7 +7,7 @@ EdgekitError            2  usage: an option, a name or a recipe that cannot be m
 ├── ParityFailed        5  an exported model does not compute what the student computes
 ├── QualityFailed       6  a quality, size or speed gate was missed
 ├── TargetUnsupported   7  this target cannot run here, or cannot express the model
-└── DeviceUnreachable   8  a phone or browser does not answer
+└── DeviceUnreachable   8  a device does not answer, or is in no state to be measured
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class TargetUnsupported(EdgekitError):
 
 
 class DeviceUnreachable(EdgekitError):
-    """A phone, browser or host does not answer."""
+    """A phone, browser or host does not answer, or is in no state to be measured."""
 
     exit_code = 8
 
