@@ -11,7 +11,8 @@ from edgekit.cli.common import ConsoleReport, note, planned, show
 from edgekit.core.errors import EdgekitError, unknown_name
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
-TARGETS = ("web",)
+OUT = {"web": Path("site"), "ios": Path("ios-app")}
+"""Kind of app -> what is written without --out."""
 ENGINES = ("tflite", "onnx")
 
 
@@ -20,8 +21,13 @@ def build(
     bundle: Annotated[
         list[Path], typer.Argument(help="Folders written by `edgekit export`, or their runs.")
     ],
-    target: Annotated[str, typer.Option(help="Kind of app: web.", show_default=True)] = "web",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")] = Path("site"),
+    target: Annotated[
+        str, typer.Option(help="Kind of app: web or ios.", show_default=True)
+    ] = "web",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder to write.  [default: site, ios-app]"),
+    ] = None,
     engine: Annotated[
         list[str] | None,
         typer.Option(
@@ -34,15 +40,20 @@ def build(
     ] = False,
     port: Annotated[int, typer.Option(help="Port of --serve.", show_default=True)] = 8000,
 ) -> None:
-    """Put a demo app together: static files that run a bundle in any browser, also offline.
+    """Put a demo app together: static files that run a bundle in any browser, also offline, or an
+    Xcode project for iPhones with the bundles in it.
 
     Example: edgekit app runs/night --out site --serve
     """
     from edgekit.runtime.apps.web import build_site, server
     from edgekit.runtime.bundle import bundle_folder
 
-    if target not in TARGETS:
-        raise unknown_name("target", target, TARGETS)
+    if target not in OUT:
+        raise unknown_name("target", target, OUT)
+    if target != "web" and (engine or serve):
+        option = "--engine" if engine else "--serve"
+        raise EdgekitError(f"{option} belongs to --target web", hint=f"leave {option} out")
+    out = out or OUT[target]
     for name in engine or []:
         if name not in ENGINES:
             raise unknown_name("engine", name, ENGINES)
@@ -50,6 +61,9 @@ def build(
         raise EdgekitError(f"--port {port} is no port", hint="give a number up to 65535")
     folders = [bundle_folder(path) for path in bundle]
     if planned({"command": "app", "bundles": folders, "target": target, "out": out}):
+        return
+    if target == "ios":
+        _ios(folders, out)
         return
     site = build_site(folders, out, engines=engine or [], report=ConsoleReport())
     data = {
@@ -65,3 +79,20 @@ def build(
     with server(out, port=port) as running:
         note(f"http://127.0.0.1:{running.server_address[1]}/ (Ctrl-C ends it)")
         running.serve_forever()
+
+
+def _ios(folders: list[Path], out: Path) -> None:
+    from edgekit.runtime.apps.ios import build_project
+
+    made = build_project(folders, out, report=ConsoleReport())
+    data = {
+        "project": made.opened,
+        "bundles": made.bundles,
+        "bytes": made.bytes,
+        "fresh": made.fresh,
+    }
+    names = ", ".join(made.bundles)
+    show(data, f"project: {made.opened} ({names}; {made.bytes / 1e6:.1f} MB of bundles)")
+    if not made.fresh:
+        note("the project was there: its sources are as they were, its bundles are these")
+    note(f"on a Mac with Xcode 16 or later: open {made.opened}")

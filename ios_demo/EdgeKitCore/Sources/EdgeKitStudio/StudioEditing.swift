@@ -1,0 +1,165 @@
+import EdgeKitCore
+import Foundation
+
+extension Studio {
+  // MARK: Concepts
+
+  public func choose(first name: String) async {
+    firstConcept = name
+    await useConcepts()
+  }
+
+  /// nil takes the second concept away.
+  public func choose(second name: String?) async {
+    secondConcept = name
+    await useConcepts()
+  }
+
+  public func setShare(_ value: Double) async {
+    share = min(max(value, 0), 1)
+    await useConcepts()
+  }
+
+  /// Whether two concepts are mixed.
+  public var isMixing: Bool { secondConcept.map { $0 != firstConcept } ?? false }
+
+  var weights: [(name: String, weight: Double)] {
+    guard isMixing, let secondConcept else { return [(firstConcept, 1)] }
+    return [(firstConcept, 1 - share), (secondConcept, share)].filter { $0.1 > 0 }
+  }
+
+  func useConcepts() async {
+    await guarded {
+      guard let editor else { return }
+      if isBase {
+        let lost = try await editor.use(weights)
+        if lost > 0 {
+          say("The blend is cut to what the base has room for: \(decimals(lost * 100, 1))% is lost.")
+        }
+      }
+      await editAgain()
+    }
+  }
+
+  // MARK: Photos
+
+  /// Show a photo, scaled down to the chosen longest side, and edit it.
+  public func show(_ photo: Photo) async {
+    isLive = false
+    source = photo
+    await prepare()
+  }
+
+  /// Show a photo that is still to be decoded; what goes wrong is a sentence.
+  public func show(decoding work: @Sendable () async throws -> Photo) async {
+    await guarded { await show(try await work()) }
+  }
+
+  public func choose(longest side: Int?) async {
+    longest = side
+    await prepare()
+  }
+
+  private func prepare() async {
+    guard let source else { return }
+    let size = source.size.limited(to: longest)
+    before = await Task.detached { source.shrunk(to: size) }.value
+    after = nil
+    await editAgain()
+  }
+
+  /// Edit what is shown; an edit under way is dropped for it.
+  public func editAgain() async {
+    guard !isLive, let photo = before, let editor else { return }
+    let overtaken = running
+    overtaken?.cancel()
+    let work = Task {
+      await overtaken?.value
+      await guarded { try await edit(photo, by: editor) }
+    }
+    running = work
+    await work.value
+  }
+
+  private func edit(_ photo: Photo, by editor: Editor) async throws {
+    defer { progress = nil }
+    let made = try await editor.edit(photo) { [weak self] done, total in
+      await self?.told(done, total)
+    }
+    try Task.checkCancellation()
+    (before, after, latency) = (photo, made.photo, made.latency)
+    if !statusIsError, !status.hasPrefix("The blend") { say("Done.") }
+  }
+
+  private func told(_ done: Int, _ total: Int) {
+    if total > 4, !isLive { progress = Double(done) / Double(total) }
+  }
+
+  /// The line below the picture: how long each part took, the first call apart.
+  public var latencyLine: String {
+    guard let latency, let photo = after, let editor else { return "No photo yet." }
+    let each = latency.model / Double(max(latency.tiles, 1))
+    return "\(photo.width) x \(photo.height): preparing \(decimals(latency.pre, 1)) ms, "
+      + "model \(decimals(latency.model, 1)) ms (\(latency.tiles) "
+      + "\(latency.tiles == 1 ? "tile" : "tiles"), \(decimals(each, 1)) ms each), "
+      + "finishing \(decimals(latency.post, 1)) ms; "
+      + "the file's first call took \(decimals(editor.model.firstMs, 1)) ms"
+  }
+
+  // MARK: The divider
+
+  public func setSplit(_ value: Double) { split = min(max(value, 0), 1) }
+
+  /// What VoiceOver's swipe up and down do.
+  public func moveSplit(by step: Double) { setSplit(split + step) }
+
+  public var splitDescription: String {
+    let percent = Int((split * 100).rounded())
+    return "\(percent) percent before, \(100 - percent) percent after"
+  }
+
+  // MARK: The camera
+
+  public func startLive() {
+    guard editor != nil else { return say("Wait for the model.", error: true) }
+    running?.cancel()
+    (isLive, framesShown, framesDropped, source) = (true, 0, 0, nil)
+    say("Live: frames that come while one is edited are dropped.")
+  }
+
+  public func stopLive(_ reason: String? = nil) {
+    isLive = false
+    if let reason { say(reason, error: true) }
+  }
+
+  /// Count frames that the camera dropped before they came here.
+  public func noteDropped(_ count: Int) { framesDropped += count }
+
+  /// Edit a frame of the camera: its middle square, at the model's own size. Returns whether it was
+  /// shown.
+  @discardableResult
+  public func frame(_ photo: Photo) async -> Bool {
+    guard isLive, let editor else { return false }
+    guard !frameInFlight else {
+      framesDropped += 1
+      return false
+    }
+    frameInFlight = true
+    defer { frameInFlight = false }
+    var shown = false
+    await guarded {
+      let tile = editor.tile
+      let square = await Task.detached {
+        let middle = photo.middleSquare
+        let side = min(middle.width, max(tile.width, tile.height))
+        return middle.shrunk(to: Size(height: side, width: side))
+      }.value
+      let made = try await editor.edit(square)
+      guard isLive else { return }
+      (before, after, latency) = (square, made.photo, made.latency)
+      framesShown += 1
+      shown = true
+    }
+    return shown
+  }
+}

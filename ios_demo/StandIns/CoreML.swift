@@ -1,0 +1,75 @@
+// A stand-in for Core ML and Core Video: the declarations that EdgeKitEngines uses, as Apple
+// documents them, without a body. It finds our own mistakes of type and isolation on machines
+// without Apple's SDK. It proves nothing about Apple's frameworks.
+import Foundation
+
+public typealias CFDictionary = [String: Any]
+public typealias CFString = String
+public struct CFAllocator: Sendable {}
+public typealias CVReturn = Int32
+public typealias OSType = UInt32
+
+public let kCFAllocatorDefault: CFAllocator? = nil
+public let kCVPixelBufferIOSurfacePropertiesKey: CFString = ""
+public let kCVPixelFormatType_32BGRA: OSType = 0x4247_5241
+
+public final class CVPixelBuffer {}
+public struct CVPixelBufferLockFlags: OptionSet, Sendable {
+  public let rawValue: UInt64
+  public init(rawValue: UInt64) { self.rawValue = rawValue }
+  public static let readOnly = CVPixelBufferLockFlags(rawValue: 1)
+}
+@discardableResult
+public func CVPixelBufferCreate(
+  _ allocator: CFAllocator?, _ width: Int, _ height: Int, _ format: OSType,
+  _ attributes: CFDictionary?, _ out: UnsafeMutablePointer<CVPixelBuffer?>
+) -> CVReturn { fatalError() }
+@discardableResult
+public func CVPixelBufferLockBaseAddress(
+  _ buffer: CVPixelBuffer, _ flags: CVPixelBufferLockFlags
+) -> CVReturn { fatalError() }
+@discardableResult
+public func CVPixelBufferUnlockBaseAddress(
+  _ buffer: CVPixelBuffer, _ flags: CVPixelBufferLockFlags
+) -> CVReturn { fatalError() }
+public func CVPixelBufferGetBaseAddress(_ buffer: CVPixelBuffer) -> UnsafeMutableRawPointer? { fatalError() }
+public func CVPixelBufferGetBytesPerRow(_ buffer: CVPixelBuffer) -> Int { fatalError() }
+public func CVPixelBufferGetWidth(_ buffer: CVPixelBuffer) -> Int { fatalError() }
+public func CVPixelBufferGetHeight(_ buffer: CVPixelBuffer) -> Int { fatalError() }
+public func CVPixelBufferGetPixelFormatType(_ buffer: CVPixelBuffer) -> OSType { fatalError() }
+
+public enum MLComputeUnits: Int, Sendable { case cpuOnly, cpuAndGPU, all, cpuAndNeuralEngine }
+public class MLModelConfiguration {
+  public init() {}
+  public var computeUnits = MLComputeUnits.all
+}
+public class MLMultiArray {
+  public init<ShapedArray: MLShapedArrayProtocol>(_ shapedArray: ShapedArray) {}
+}
+public protocol MLShapedArrayProtocol {
+  associatedtype Scalar
+  init(converting multiArray: MLMultiArray)
+  init<S: Sequence>(scalars: S, shape: [Int]) where S.Element == Scalar
+  var scalars: [Scalar] { get set }
+}
+public struct MLShapedArray<Scalar>: MLShapedArrayProtocol {
+  public init(converting multiArray: MLMultiArray) { fatalError() }
+  public init<S: Sequence>(scalars: S, shape: [Int]) where S.Element == Scalar { fatalError() }
+  public var scalars: [Scalar]
+}
+public class MLFeatureValue {
+  public init(pixelBuffer: CVPixelBuffer) {}
+  public init(multiArray: MLMultiArray) {}
+  public var imageBufferValue: CVPixelBuffer? { fatalError() }
+  public var multiArrayValue: MLMultiArray? { fatalError() }
+}
+public protocol MLFeatureProvider { func featureValue(for name: String) -> MLFeatureValue? }
+public class MLDictionaryFeatureProvider: MLFeatureProvider {
+  public init(dictionary: [String: Any]) throws {}
+  public func featureValue(for name: String) -> MLFeatureValue? { fatalError() }
+}
+public class MLModel {
+  public init(contentsOf url: URL, configuration: MLModelConfiguration) throws {}
+  public class func compileModel(at url: URL) async throws -> URL { fatalError() }
+  public func prediction(from input: any MLFeatureProvider) throws -> any MLFeatureProvider { fatalError() }
+}
