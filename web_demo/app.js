@@ -1,143 +1,170 @@
-/** The page: wires the controls to an editor. All computing is in core/ and engines/. */
+/** The page: wires the controls to a model in a worker. Computing is in core/ and engines/, the parts of the page in ui/. */
 import { latestFrames } from "./camera.js";
-import { Editor, openBundle } from "./core/editor.js";
+import { openBundle } from "./core/editor.js";
 import { EdgekitError } from "./core/errors.js";
-import { overWhite, toCanvas } from "./core/pixels.js";
-import { summary } from "./core/statistics.js";
+import { Cancelled, RemoteEditor } from "./core/remote.js";
 import { sampleScene } from "./sample.js";
+import { autorun, exportJson, forget, measured, remember, showRows, verdict } from "./ui/bench.js";
+import { chosenWeights, showConcepts } from "./ui/concepts.js";
+import { $, download, guarded, on, options, say, shown } from "./ui/dom.js";
+import { drawAfter, drawBefore, Latency, pixelsBefore, setSplit, showTiles } from "./ui/stage.js";
 
-const $ = (id) => document.getElementById(id);
-const state = { bundle: null, editor: null, source: null, camera: null, busy: false, again: false, rows: [] };
-
-function say(text, error = false) {
-  $("status").textContent = text;
-  $("status").classList.toggle("error", error);
-}
-
-/** Run `work`; what goes wrong becomes a sentence. */
-async function guarded(work) {
-  try {
-    await work();
-  } catch (error) {
-    const known = error instanceof EdgekitError;
-    say(known ? error.message : `Something failed: ${error.message}`, true);
-    if (!known) console.error(error);
-  }
-}
-
-function options(select, rows, chosen) {
-  select.replaceChildren(...rows.map(([value, text]) => new Option(text, value, false, value === chosen)));
-}
+const asked = new URLSearchParams(location.search);
+const here = asked.get("worker") === "0"; // on the page's thread, to see what the worker is good for
+const latency = new Latency();
+const page = { bundle: null, editor: null, source: null, camera: null, edits: null, again: false, opening: Promise.resolve(), frameEnd: 0 };
 
 async function start() {
-  if ("serviceWorker" in navigator) {
-    await navigator.serviceWorker.register("sw.js");
-    await navigator.serviceWorker.ready;
-    if (!self.crossOriginIsolated && !sessionStorage.getItem("reloaded")) {
-      sessionStorage.setItem("reloaded", "1"); // once: the worker adds the headers from now on
-      location.reload();
-      return;
-    }
-  }
+  wire();
+  showRows();
+  const most = Math.min(8, navigator.hardwareConcurrency || 1);
+  const counts = Array.from({ length: most }, (_, i) => [String(i + 1), String(i + 1)]);
+  options($("threads"), counts, String(Math.min(4, most)));
+  if ("serviceWorker" in navigator) await isolated();
   const site = await (await fetch("site.json")).json();
   options($("bundle"), site.bundles.map((row) => [row.path, row.name]), site.bundles[0].path);
   $("bundles").hidden = site.bundles.length < 2;
-  await openChosenBundle();
-  wire();
+  if (asked.has("bench")) await autorun(asked, openAsked);
+  else await guarded(openChosenBundle);
   document.body.dataset.ready = "yes";
-  if (new URLSearchParams(location.search).has("bench")) {
-    $("bench").open = true;
-    await guarded(check);
-    await guarded(measure);
-    document.body.dataset.bench = "done";
+}
+
+/** The service worker adds the headers of isolation; the first visit is loaded once more to have them. */
+async function isolated() {
+  try {
+    await navigator.serviceWorker.register("sw.js");
+    await navigator.serviceWorker.ready;
+  } catch (error) {
+    say(`This visit is not kept for use without a network: ${error.message}`);
+    return;
   }
+  if (self.crossOriginIsolated || sessionStorage.getItem("reloaded")) return;
+  sessionStorage.setItem("reloaded", "1");
+  location.reload();
+  await new Promise(() => {}); // the page ends here
+}
+
+/** Open what the address of a benchmark names; a wrong name is refused with the right ones. */
+async function openAsked() {
+  const pick = (name, select, fit) => {
+    if (!asked.has(name)) return;
+    const found = [...$(select).options].find((option) => fit(option, asked.get(name)));
+    if (!found) throw new EdgekitError(`there is no ${name} ${asked.get(name)}`, `one of: ${[...$(select).options].map((option) => option.dataset.path ?? option.text).join(", ")}`);
+    $(select).value = found.value;
+  };
+  pick("bundle", "bundle", (option, name) => option.text === name);
+  pick("accelerator", "accelerator", (option, name) => option.value === name);
+  pick("threads", "threads", (option, name) => option.value === name);
+  await readBundle();
+  pick("model", "model", (option, name) => option.dataset.path === name);
+  if (asked.has("concept")) {
+    const chip = [...document.querySelectorAll("#chips input")].find((input) => input.value === asked.get("concept"));
+    if (!chip) throw new EdgekitError(`there is no concept ${asked.get("concept")}`, "name one of the bundle's");
+    chip.checked = true;
+  }
+  await openModel();
+  return page.editor;
+}
+
+async function readBundle() {
+  const bundle = await openBundle(new URL(`${$("bundle").value}/`, document.baseURI).href);
+  const { manifest, models } = bundle;
+  page.bundle = bundle;
+  $("title").textContent = manifest.adapter_input ? "edgekit: one base, many concepts" : `edgekit: ${manifest.prompt || manifest.name}`;
+  document.title = $("title").textContent;
+  options($("model"), models.map((entry, i) => [String(i), `${entry.format} ${entry.precision}, ${(entry.bytes / 1e6).toFixed(2)} MB`]), "0");
+  models.forEach((entry, i) => ($("model").options[i].dataset.path = entry.path));
+  showConcepts(manifest, () => guarded(changeConcept));
 }
 
 async function openChosenBundle() {
-  state.bundle = await openBundle(new URL(`${$("bundle").value}/`, document.baseURI).href);
-  const { manifest, models } = state.bundle;
-  $("title").textContent = manifest.adapter_input ? "edgekit: one base, many concepts" : manifest.prompt || manifest.name;
-  options($("model"), models.map((entry, i) => [String(i), `${entry.format} ${entry.precision}, ${(entry.bytes / 1e6).toFixed(2)} MB`]), "0");
-  const concepts = manifest.concepts ?? [];
-  $("concepts").hidden = !manifest.adapter_input;
-  options($("first"), concepts.map((row) => [row.name, row.prompt]), concepts[0]?.name);
-  options($("second"), [["", "none"], ...concepts.map((row) => [row.name, row.prompt])], "");
+  await readBundle();
   await openModel();
 }
 
-/** Load the chosen file, then let go of the one before: there is always a usable one. */
+/** Load the chosen file in a worker of its own, then let go of the one before: there is always a usable one. */
 async function openModel() {
-  const entry = state.bundle.models[Number($("model").value)];
+  const opening = page.opening.catch(() => {}).then(loadModel); // one after another
+  page.opening = opening;
+  await opening;
+}
+
+async function loadModel() {
+  const bundle = page.bundle;
+  const entry = bundle.models[Number($("model").value)];
   say(`Loading ${entry.path}.`);
-  const before = state.editor;
-  const editor = await Editor.open(state.bundle, entry, $("accelerator").value);
-  state.editor = editor;
+  const wanted = { accelerator: $("accelerator").value, threads: Number($("threads").value) };
+  const editor = await RemoteEditor.open(bundle, entry, wanted, { here });
+  const before = page.editor;
+  page.editor = editor;
+  page.edits?.abort();
   before?.close();
+  latency.clear();
   await useConcepts();
-  const { note, accelerator } = editor.engine;
-  const names = { wasm: "the processor", webgpu: "the graphics card" };
-  $("engine").textContent = `${entry.format} ${entry.precision} on ${names[accelerator]}, loaded in ${editor.loadMs.toFixed(0)} ms.${note ? ` ${note}` : ""}`;
+  const { note, accelerator, threads } = editor.engine;
+  const unit = accelerator === "webgpu" ? "the graphics card" : `the processor, ${threads} ${threads === 1 ? "thread" : "threads"}`;
+  $("engine").textContent = `${entry.format} ${entry.precision} on ${unit}; engine started in ${shown(editor.startMs)}, file loaded in ${shown(editor.loadMs)}.`;
+  $("note").textContent = note;
+  $("note").hidden = !note;
   say("Ready.");
   document.body.dataset.engine = `${entry.format} ${accelerator}`;
+  document.body.dataset.models = String(Number(document.body.dataset.models ?? 0) + 1);
   for (const id of ["measure", "check"]) $(id).disabled = false;
 }
 
 async function useConcepts() {
-  if (!state.editor?.adapter) return;
-  const [first, second] = [$("first").value, $("second").value];
-  $("mixing").hidden = !second || second === first;
-  const share = Number($("mix").value) / 100;
-  $("mix").setAttribute("aria-valuetext", `${$("mix").value} percent`);
-  const weights = $("mixing").hidden || share === 0 ? { [first]: 1 } : share === 1 ? { [second]: 1 } : { [first]: 1 - share, [second]: share };
-  const exact = await state.editor.use(weights);
-  if (!exact) say("The blend is cut to what the base has room for.");
+  if (!page.editor?.bundle.manifest.adapter_input) return;
+  const exact = await page.editor.use(chosenWeights());
+  $("blend").textContent = exact ? "" : "This blend is more than the base has room for: the nearest that fits is used.";
+}
+
+async function changeConcept() {
+  await useConcepts();
+  await editAgain();
+}
+
+async function editAgain() {
+  if (page.source && !page.camera) await show(page.source, page.source.width, page.source.height);
 }
 
 /** Show a picture (anything that a canvas draws) and edit it. */
 async function show(picture, width, height) {
-  const longest = Number($("side").value) || Math.max(width, height);
-  const factor = Math.min(1, longest / Math.max(width, height));
-  const canvas = $("before");
-  canvas.width = $("after").width = Math.max(1, Math.round(width * factor));
-  canvas.height = $("after").height = Math.max(1, Math.round(height * factor));
-  const context = canvas.getContext("2d", { willReadFrequently: true, colorSpace: "srgb" });
-  context.imageSmoothingQuality = "high";
-  context.drawImage(picture, 0, 0, canvas.width, canvas.height);
-  delete $("stage").dataset.empty;
+  if (!page.editor) throw new EdgekitError("no model is loaded", "choose another one");
+  drawBefore(picture, width, height, Number($("side").value));
   await edit();
 }
 
-/** Edit what stands in the canvas; a call during an edit makes one more, not a queue. */
+/** Edit what stands in the canvas. Asked for again meanwhile, it gives up the tiles left and starts anew: never a queue. */
 async function edit() {
-  if (state.busy) {
-    state.again = true;
-    return;
-  }
-  state.busy = true;
+  page.again = true;
+  page.edits?.abort();
+  if (page.edits) return;
   try {
-    do {
-      state.again = false;
-      const { width, height } = $("before");
-      const image = $("before").getContext("2d").getImageData(0, 0, width, height);
-      const made = await state.editor.edit(overWhite(image), async (done, total) => {
-        if (total > 4 && !state.camera) say(`Tile ${done} of ${total}.`);
+    while (page.again) {
+      page.again = false;
+      page.edits = new AbortController();
+      await editOnce(page.edits.signal).catch((error) => {
+        if (!(error instanceof Cancelled)) throw error;
       });
-      $("after").width = width;
-      $("after").height = height;
-      $("after").getContext("2d").putImageData(new ImageData(toCanvas(made.photo), width, height), 0, 0);
-      const perTile = made.model / made.tiles;
-      $("latency").textContent =
-        `${width} x ${height}: preparing ${made.pre.toFixed(1)} ms, model ${made.model.toFixed(1)} ms ` +
-        `(${made.tiles} ${made.tiles === 1 ? "tile" : "tiles"}, ${perTile.toFixed(1)} ms each), finishing ${made.post.toFixed(1)} ms; ` +
-        `the file's first call took ${state.editor.first.toFixed(1)} ms`;
-      $("save").disabled = false;
-      if (!state.camera) say("Done.");
-      document.body.dataset.edited = String(Number(document.body.dataset.edited ?? 0) + 1);
-      await new Promise((resume) => setTimeout(resume)); // let the page breathe between frames
-    } while (state.again);
+    }
   } finally {
-    state.busy = false;
+    page.edits = null;
+    showTiles(0, 0);
   }
+}
+
+async function editOnce(signal) {
+  const editor = page.editor;
+  const image = pixelsBefore();
+  const { width, height } = image;
+  const made = await editor.edit(image, { report: showTiles, signal });
+  drawAfter(made.data, width, height);
+  const now = performance.now();
+  latency.show(made, width, height, page.camera && page.frameEnd ? now - page.frameEnd : 0);
+  page.frameEnd = now;
+  for (const id of ["save", "share"]) $(id).disabled = false;
+  if (!page.camera) say("Done.");
+  document.body.dataset.edited = String(Number(document.body.dataset.edited ?? 0) + 1);
 }
 
 async function openFile(file) {
@@ -148,126 +175,108 @@ async function openFile(file) {
   } catch {
     throw new EdgekitError(`${file.name || "the file"} is not a picture that this browser can read`, "choose a JPEG, PNG or WebP");
   }
-  state.source = bitmap;
+  page.source?.close?.();
+  page.source = bitmap;
   await show(bitmap, bitmap.width, bitmap.height);
 }
 
 async function toggleCamera() {
-  if (state.camera) return stopCamera();
+  if (page.camera) return stopCamera();
   $("side").value = "256";
-  state.camera = await latestFrames(async (video) => {
+  const square = document.createElement("canvas");
+  const work = async (video) => {
     const side = Math.min(video.videoWidth, video.videoHeight);
-    const square = document.createElement("canvas");
     square.width = square.height = side;
     square.getContext("2d").drawImage(video, (video.videoWidth - side) / 2, (video.videoHeight - side) / 2, side, side, 0, 0, side, side);
     await show(square, side, side);
+    page.source = square;
     document.body.dataset.frames = String(Number(document.body.dataset.frames ?? 0) + 1);
+  };
+  page.frameEnd = 0;
+  page.camera = await latestFrames(work, (error) => {
+    stopCamera();
+    guarded(() => Promise.reject(error));
   });
   $("camera").setAttribute("aria-pressed", "true");
   say("Live: frames that come while one is edited are dropped.");
 }
 
 function stopCamera() {
-  state.camera?.stop();
-  state.camera = null;
+  if (!page.camera) return;
+  page.camera.stop();
+  say(`Stopped. ${page.camera.edited} frames were edited, ${page.camera.dropped()} dropped.`);
+  page.camera = null;
   $("camera").setAttribute("aria-pressed", "false");
 }
 
+async function result() {
+  const blob = await new Promise((done) => $("after").toBlob(done, "image/png"));
+  return new File([blob], `${page.bundle.manifest.name}.png`, { type: "image/png" });
+}
+
 async function measure() {
-  const editor = state.editor;
-  const [height, width] = editor.tile;
-  const tile = { width, height, data: new Uint8Array(width * height * 3).map((_, i) => (i * 7) % 256) };
-  const calls = Math.min(500, Math.max(1, Number($("calls").value) || 30));
-  const ms = [];
-  for (let i = 0; i < calls + 3; i++) {
-    const { model } = await editor.edit(tile);
-    if (i >= 3) ms.push(model);
-    if (i % 5 === 0) {
-      say(`Call ${i} of ${calls + 3}.`);
-      await new Promise((resume) => setTimeout(resume));
-    }
-  }
-  const found = summary(ms);
-  const { entry, engine } = editor;
-  state.rows.push({ file: entry.path, sha256: entry.sha256, accelerator: engine.accelerator, load_ms: editor.loadMs, first_ms: editor.first, ...found, samples_ms: ms });
-  const cells = [`${entry.format} ${entry.precision}`, engine.accelerator, editor.loadMs, editor.first, found.p50_ms, found.p90_ms];
-  const row = $("results").insertRow();
-  for (const value of cells) row.insertCell().textContent = typeof value === "number" ? value.toFixed(1) : (value ?? "–");
-  $("export").disabled = false;
-  say(found.warnings.length ? `Measured, but ${found.warnings.join("; ")}.` : "Measured.");
+  const calls = Math.min(5000, Math.max(1, Math.round(Number($("calls").value)) || 30));
+  const row = await measured(page.editor, { calls, warmup: 3 });
+  remember(row);
+  say(row.warnings.length ? `Measured, but ${row.warnings.join("; ")}.` : "Measured.");
 }
 
 async function check() {
-  const { worst, samples } = await state.editor.golden();
-  const bar = state.editor.entry.precision === "fp32" ? 1e-4 : null;
-  const verdict = bar === null ? "" : worst <= bar ? " It passes (1e-4)." : " It fails (1e-4).";
-  $("checked").textContent = `Largest difference from PyTorch on ${samples} golden samples: ${worst.toExponential(1)}; black to white is 2.${verdict}`;
-  document.body.dataset.golden = String(worst);
+  say("Comparing with the golden vectors.");
+  const found = await page.editor.golden();
+  $("checked").textContent = verdict(found, page.editor.entry.precision).text;
+  document.body.dataset.golden = JSON.stringify(found);
+  say("Compared.");
 }
 
-function exportJson() {
-  const data = {
-    protocol: "web-latency-1",
-    browser: navigator.userAgent,
-    cores: navigator.hardwareConcurrency,
-    isolated: self.crossOriginIsolated,
-    bundle: state.bundle.manifest.name,
-    rows: state.rows,
-  };
-  download(new Blob([JSON.stringify(data, null, 1)], { type: "application/json" }), "edgekit-bench.json");
-}
-
-function download(blob, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
-
-function setSplit(percent) {
-  const value = Math.min(100, Math.max(0, percent));
-  $("split").value = String(value);
-  $("frame").style.setProperty("--split", `${value}%`);
-  $("split").setAttribute("aria-valuetext", `${Math.round(value)} percent before, ${Math.round(100 - value)} percent after`);
+/** Do `work` for a choice; if it fails, choose again what is in use. */
+function choice(id, work) {
+  let used = null;
+  $(id).addEventListener("focus", () => (used = $(id).value));
+  on(id, "change", async () => {
+    try {
+      await work();
+    } catch (error) {
+      if (used !== null) $(id).value = used;
+      throw error;
+    }
+    used = $(id).value;
+  });
 }
 
 function wire() {
-  const on = (id, event, work) => $(id).addEventListener(event, (e) => guarded(() => work(e)));
   on("file", "change", async () => $("file").files[0] && openFile($("file").files[0]));
   on("sample", "click", async () => {
     stopCamera();
-    state.source = sampleScene();
-    await show(state.source, state.source.width, state.source.height);
+    page.source = sampleScene();
+    await show(page.source, page.source.width, page.source.height);
   });
   on("camera", "click", toggleCamera);
   on("save", "click", async () => {
-    const blob = await new Promise((done) => $("after").toBlob(done, "image/png"));
-    download(blob, `${state.bundle.manifest.name}.png`);
+    const file = await result();
+    download(file, file.name);
   });
-  on("bundle", "change", openChosenBundle);
-  for (const id of ["model", "accelerator"]) {
-    on(id, "change", async () => {
+  $("share").hidden = !navigator.canShare?.({ files: [new File([], "x.png", { type: "image/png" })] });
+  on("share", "click", async () => navigator.share({ files: [await result()] }).catch((error) => {
+    if (error.name !== "AbortError") throw error; // the person thought better of it
+  }));
+  choice("bundle", async () => {
+    await openChosenBundle();
+    await editAgain();
+  });
+  for (const id of ["model", "accelerator", "threads"]) {
+    choice(id, async () => {
       await openModel();
-      if (state.source) await edit();
+      await editAgain();
     });
   }
-  on("side", "change", async () => state.source && !state.camera && show(state.source, state.source.width, state.source.height));
-  for (const id of ["first", "second", "mix"]) {
-    on(id, "input", async () => {
-      await useConcepts();
-      if (!("empty" in $("stage").dataset)) await edit();
-    });
-  }
+  on("side", "change", editAgain);
+  for (const id of ["second", "mix"]) on(id, "input", changeConcept);
   on("measure", "click", measure);
   on("check", "click", check);
   on("export", "click", async () => exportJson());
+  on("forget", "click", async () => forget());
   on("split", "input", async () => setSplit(Number($("split").value)));
-  on("frame", "pointermove", async (e) => {
-    if (!e.buttons) return;
-    const box = $("frame").getBoundingClientRect();
-    setSplit(((e.clientX - box.left) / box.width) * 100);
-  });
   const stage = $("stage");
   for (const name of ["dragover", "dragleave", "drop"]) {
     stage.addEventListener(name, (e) => {

@@ -4,6 +4,8 @@
  */
 const CACHE = "edgekit-SITE_VERSION";
 const ISOLATED = {
+  // Workers do not inherit the policy of the page's own meta element: they get it from here.
+  "Content-Security-Policy": "SITE_POLICY",
   "Cross-Origin-Opener-Policy": "same-origin",
   "Cross-Origin-Embedder-Policy": "require-corp",
   "Cross-Origin-Resource-Policy": "same-origin",

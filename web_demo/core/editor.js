@@ -5,6 +5,7 @@ import { fetched } from "./files.js";
 import { checkedManifest, picturePort, runnable, tileSize } from "./manifest.js";
 import { readNpz } from "./npz.js";
 import { toLevels, toPort } from "./pixels.js";
+import { parity } from "./statistics.js";
 import { editTiled } from "./tiles.js";
 
 const ENGINES = { tflite: "../engines/litert.js", onnx: "../engines/onnx.js" };
@@ -26,11 +27,12 @@ export async function openBundle(folder) {
 export class Editor {
   #concepts = new Map();
 
-  constructor(bundle, entry, engine, loadMs) {
+  constructor(bundle, entry, engine) {
     this.bundle = bundle;
     this.entry = entry;
     this.engine = engine;
-    this.loadMs = loadMs;
+    this.startMs = 0;
+    this.loadMs = 0;
     this.adapter = bundle.manifest.adapter_input ?? null;
     this.input = picturePort(entry.inputs, this.adapter?.port);
     this.output = picturePort(entry.outputs);
@@ -38,13 +40,22 @@ export class Editor {
     this.first = null;
   }
 
-  /** Load one file of a bundle; what was loaded before stays usable until `close`. */
-  static async open(bundle, entry, accelerator) {
+  /**
+   * Start the engine of a file's format and load the file.
+   *
+   * @param {any} bundle of openBundle
+   * @param {any} entry one of its models
+   * @param {{accelerator: "wasm" | "webgpu", threads: number}} options
+   */
+  static async open(bundle, entry, options) {
     const start = performance.now();
-    const buffer = await fetched(bundle.folder, entry);
-    const { openEngine } = await import(new URL(ENGINES[entry.format], import.meta.url).href);
-    const engine = await openEngine(buffer, entry, { accelerator });
-    return new Editor(bundle, entry, engine, performance.now() - start);
+    const { startEngine } = await import(new URL(ENGINES[entry.format], import.meta.url).href);
+    const [openFile, buffer] = await Promise.all([startEngine(options), fetched(bundle.folder, entry)]);
+    const started = performance.now();
+    const editor = new Editor(bundle, entry, await openFile(buffer, entry));
+    editor.startMs = started - start;
+    editor.loadMs = performance.now() - started;
+    return editor;
   }
 
   /** The sides of what the model takes, [height, width]. */
@@ -83,9 +94,10 @@ export class Editor {
    */
   async edit(photo, report) {
     const spent = { pre: 0, model: 0, post: 0, tiles: 0 };
+    const vector = this.vector; // all tiles of a photo get the same concept, whatever is chosen meanwhile
     const editTile = async (tile) => {
       const t0 = performance.now();
-      const feeds = this.#feeds(toPort(tile, this.input));
+      const feeds = this.#feeds(toPort(tile, this.input), vector);
       const t1 = performance.now();
       const outputs = await this.engine.run(feeds);
       const t2 = performance.now();
@@ -103,23 +115,36 @@ export class Editor {
     return { photo: made, ...spent };
   }
 
-  #feeds(picture) {
+  /** Run the model `count` times on one tile of noise and return the milliseconds of each call. */
+  async repeat(count) {
+    const [height, width] = this.tile;
+    const tile = { width, height, data: Uint8Array.from({ length: width * height * 3 }, (_, i) => (i * 7) % 256) };
+    const feeds = this.#feeds(toPort(tile, this.input), this.vector);
+    const ms = [];
+    for (let i = 0; i < count; i++) {
+      const start = performance.now();
+      await this.engine.run(feeds);
+      ms.push(performance.now() - start);
+      this.first ??= ms[0];
+    }
+    return { ms, first: this.first };
+  }
+
+  #feeds(picture, vector) {
     const feeds = { [this.input.name]: picture };
     if (this.adapter) {
-      if (!this.vector) throw new EdgekitError("this base needs a concept", "choose one");
-      feeds[this.adapter.port] = this.vector;
+      if (!vector) throw new EdgekitError("this base needs a concept", "choose one");
+      feeds[this.adapter.port] = vector;
     }
     return feeds;
   }
 
-  /**
-   * Run the golden vectors that Python wrote and return the largest difference, in units where black to
-   * white is 2.
-   */
+  /** Run the golden vectors that Python wrote and compare, for values where black is -1 and white 1. */
   async golden() {
     const arrays = readNpz(await fetched(this.bundle.folder, this.bundle.manifest.golden));
     const samples = this.bundle.manifest.golden.samples;
-    let worst = 0;
+    const unit = 2 / (this.output.high - this.output.low);
+    const found = { max_abs: 0, worst_db: Infinity, samples };
     for (let i = 0; i < samples; i++) {
       const feeds = {};
       for (const port of this.entry.inputs) {
@@ -128,10 +153,11 @@ export class Editor {
       }
       const got = (await this.engine.run(feeds))[this.output.name];
       const wanted = fromGolden(sample(arrays.get(this.output.name), i, samples), this.output);
-      const unit = 2 / (this.output.high - this.output.low);
-      for (let j = 0; j < wanted.length; j++) worst = Math.max(worst, Math.abs(got[j] - wanted[j]) * unit);
+      const { max_abs, psnr_db } = parity(wanted.map((x) => x * unit), got.map((x) => x * unit));
+      found.max_abs = Math.max(found.max_abs, max_abs);
+      found.worst_db = Math.min(found.worst_db, psnr_db);
     }
-    return { worst, samples };
+    return found;
   }
 
   close() {

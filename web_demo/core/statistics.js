@@ -1,6 +1,7 @@
 /** Percentiles as numpy computes them, and the summary of a benchmark. */
 
 const ENOUGH = 10;
+const ENOUGH_FOR_P99 = 100;
 
 /**
  * Return a percentile with linear interpolation between ranks.
@@ -18,7 +19,7 @@ export function percentile(values, percent) {
 }
 
 /**
- * Return the statistics of a run, milliseconds; no p90 for fewer than ten calls.
+ * Return the statistics of a run, milliseconds; no p90 for fewer than ten calls, no p99 for fewer than a hundred.
  *
  * @param {number[]} ms
  */
@@ -35,7 +36,8 @@ export function summary(ms) {
     calls: ms.length,
     p50_ms: p50,
     p90_ms: ms.length >= ENOUGH ? percentile(ms, 90) : null,
-    min_ms: Math.min(...ms),
+    p99_ms: ms.length >= ENOUGH_FOR_P99 ? percentile(ms, 99) : null,
+    min_ms: ms.reduce((a, b) => Math.min(a, b)),
     spread,
     drift,
     warnings,

@@ -79,7 +79,7 @@ export function continued(photo, height, width) {
  * @param {import("./pixels.js").Photo} photo
  * @param {(tile: import("./pixels.js").Photo) => Promise<Float32Array> | Float32Array} editTile gives levels
  * @param {[number, number]} tile
- * @param {(done: number, total: number) => void} report
+ * @param {(done: number, total: number) => Promise<void> | void} report
  * @returns {Promise<import("./pixels.js").Photo>}
  */
 export async function editTiled(photo, editTile, tile, report = () => {}) {
@@ -102,7 +102,7 @@ export async function editTiled(photo, editTile, tile, report = () => {}) {
           for (let k = 0; k < 3; k++) sums[to + k] += Math.fround(levels[from + k] * weight);
         }
       }
-      report(++done, total);
+      await report(++done, total);
     }
   }
   const made = { width: whole.width, height: whole.height, data: toBytes(sums) };

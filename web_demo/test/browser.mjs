@@ -17,7 +17,7 @@ const FLAGS = [
   "--disable-component-update", "--disable-sync",
   "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
 ];
-const facts = { requests: [], errors: [] };
+const facts = { requests: [], errors: [], lines: [] };
 const profile = mkdtempSync(path.join(tmpdir(), "edgekit-browser-"));
 const context = await chromium.launchPersistentContext(profile, {
   executablePath: process.env.EDGEKIT_CHROMIUM,
@@ -28,12 +28,23 @@ const context = await chromium.launchPersistentContext(profile, {
 const page = await context.newPage();
 context.on("request", (request) => facts.requests.push(request.url()));
 page.on("pageerror", (error) => facts.errors.push(error.message));
-page.on("console", (message) => message.text().includes("Content Security Policy") && facts.errors.push(message.text()));
+page.on("console", (message) => {
+  const said = message.text();
+  if (said.includes("Content Security Policy")) facts.errors.push(said);
+  if (said.startsWith("edgekit-bench ")) facts.lines.push(said.slice("edgekit-bench ".length));
+});
 
 const wait = (selector) => page.waitForSelector(selector, { timeout: 60_000 });
 const value = (name) => page.evaluate((key) => document.body.dataset[key], name);
 const text = (id) => page.textContent(`#${id}`);
 const edits = async (count) => page.waitForFunction((n) => Number(document.body.dataset.edited ?? 0) >= n, count, { timeout: 60_000 });
+/** Choose an option of a select that loads a model, and wait for it and for the picture that it edits. */
+const loadedBy = async (selector, option) => {
+  const [models, done] = [Number(await value("models")), Number((await value("edited")) ?? 0)];
+  await page.selectOption(selector, option);
+  await page.waitForFunction((n) => Number(document.body.dataset.models) > n, models, { timeout: 60_000 });
+  await edits(done + 1);
+};
 const violations = async () =>
   page.evaluate(`(async () => { ${axe}; const found = await axe.run(); return found.violations.map((v) => v.id + ": " + v.nodes[0].html); })()`);
 const pixels = () =>
@@ -51,7 +62,9 @@ try {
   // A photo by the file picker, then the slider by the keyboard.
   await page.setInputFiles("#file", path.join(scratch, "photo.png"));
   await edits(1);
-  facts.first = { engine: await value("engine"), latency: await text("latency"), pixels: await pixels() };
+  facts.first = { engine: await value("engine"), latency: await text("latency"), pixels: await pixels(), workers: page.workers().length };
+  await page.click("#settings > summary");
+  facts.first.engineSaid = await text("engine");
   await page.focus("#split");
   const before = await page.inputValue("#split");
   for (let i = 0; i < 10; i++) await page.keyboard.press("ArrowRight");
@@ -62,19 +75,27 @@ try {
   facts.paper = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   await page.screenshot({ path: path.join(scratch, "dark.png"), fullPage: true });
   await page.emulateMedia({ colorScheme: "light" });
+  const moves = () => page.evaluate(() => getComputedStyle(document.querySelector("#bar i")).transitionDuration);
+  facts.motion = [await moves()];
+  await page.emulateMedia({ reducedMotion: "reduce" });
+  facts.motion.push(await moves());
+  facts.wide = [];
+  for (const width of [320, 820, 1400]) {
+    await page.setViewportSize({ width, height: 800 });
+    facts.wide.push(await page.evaluate(() => document.scrollingElement.scrollWidth - innerWidth));
+  }
+  await page.setViewportSize({ width: 820, height: 1180 });
 
   // Every file of the bundle against Python's golden vectors, in this browser.
-  await page.click("#bench summary");
+  await page.click("#bench > summary");
   facts.golden = {};
   const files = await page.$$eval("#model option", (rows) => rows.map((row) => [row.value, row.textContent]));
   for (const [choice, name] of files) {
     await page.evaluate(() => delete document.body.dataset.golden);
-    const count = Number((await value("edited")) ?? 0);
-    await page.selectOption("#model", choice);
-    if (choice !== files[0][0]) await edits(count + 1);
+    await loadedBy("#model", choice);
     await page.click("#check");
     await wait("body[data-golden]");
-    facts.golden[name] = Number(await value("golden"));
+    facts.golden[name] = JSON.parse(await value("golden"));
   }
   await page.fill("#calls", "12");
   await page.click("#measure");
@@ -83,14 +104,10 @@ try {
   facts.exported = JSON.parse(readFileSync(await download.path(), "utf8"));
 
   // WebGPU where there may be none: it runs all the same, and says on what.
-  const count = Number(await value("edited"));
-  await page.selectOption("#model", "0");
-  await edits(count + 1);
-  await page.selectOption("#accelerator", "webgpu");
-  await edits(count + 2);
-  facts.webgpu = { engine: await value("engine"), said: await text("engine") };
-  await page.selectOption("#accelerator", "wasm");
-  await edits(count + 3);
+  await loadedBy("#model", "0");
+  await loadedBy("#accelerator", "webgpu");
+  facts.webgpu = { engine: await value("engine"), said: await text("engine"), note: await text("note"), noted: await page.isVisible("#note") };
+  await loadedBy("#accelerator", "wasm");
 
   // Paste and drop.
   const photo = [...readFileSync(path.join(scratch, "photo.png"))];
@@ -120,21 +137,25 @@ try {
   facts.frames = Number(await value("frames"));
 
   // The second bundle is a base: concepts are switched and mixed without loading a model.
+  const live = Number(await value("edited"));
   await page.click("#sample");
+  await edits(live + 1);
   const bundles = await page.$$eval("#bundle option", (rows) => rows.map((row) => row.value));
   if (bundles.length > 1) {
-    await page.selectOption("#bundle", bundles[1]);
+    await loadedBy("#bundle", bundles[1]);
     await wait("#concepts:not([hidden])");
-    await page.waitForFunction(() => document.getElementById("status").textContent.includes("Ready"));
+    const known = Number(await value("edited"));
     await page.setInputFiles("#file", path.join(scratch, "photo.png"));
-    await page.waitForTimeout(500);
+    await edits(known + 1);
     const loads = () => facts.requests.filter((request) => request.endsWith(".onnx")).length;
-    const names = await page.$$eval("#first option", (rows) => rows.map((row) => row.value));
+    const names = await page.$$eval("#chips input", (rows) => rows.map((row) => row.value));
+    await page.check(`#chips input[value="${names[1]}"]`);
+    await edits(known + 2);
     const pictures = [];
     const loaded = loads();
     for (const name of names) {
       const done = Number(await value("edited"));
-      await page.selectOption("#first", name);
+      await page.check(`#chips input[value="${name}"]`);
       await edits(done + 1);
       pictures.push(await pixels());
     }
@@ -145,9 +166,29 @@ try {
     await page.evaluate(() => delete document.body.dataset.golden);
     await page.click("#check");
     await wait("body[data-golden]");
-    facts.base.golden = Number(await value("golden"));
+    facts.base.golden = JSON.parse(await value("golden"));
+    // A choice in the middle of a large photo gives up the tiles that are left: the last choice wins.
+    const large = { name: "large.png", mimeType: "image/png", buffer: readFileSync(path.join(scratch, "large.png")) };
+    await page.selectOption("#second", "");
+    await page.selectOption("#side", "0");
+    await page.setInputFiles("#file", large);
+    for (const name of [...names, ...names]) await page.check(`#chips input[value="${name}"]`);
+    await page.waitForFunction(() => document.getElementById("status").textContent === "Done.");
+    await page.waitForTimeout(300);
+    facts.base.large = await pixels();
     await page.screenshot({ path: path.join(scratch, "base.png"), fullPage: true });
   }
+
+  // What a harness starts by the page's address, and what it is told when that is wrong.
+  const automatic = async (words) => {
+    facts.lines.length = 0;
+    await page.goto(`${url}?bench=1&${words}`);
+    await wait("body[data-bench=done], body[data-bench=failed]");
+    return { ended: await value("bench"), lines: facts.lines.map((line) => JSON.parse(line)), shown: await text("lines") };
+  };
+  facts.bench = await automatic("calls=12&warmup=2&threads=1");
+  facts.benchFailed = await automatic("model=nothing.tflite");
+  facts.rows = await page.$$eval("#results tr", (rows) => rows.length);
 
   // Without a server: the page comes back and edits.
   writeFileSync(path.join(scratch, "stop"), "");

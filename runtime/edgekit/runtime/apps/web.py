@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,30 +27,9 @@ from edgekit.runtime.apps.packages import install, libraries
 
 FORMATS = ("tflite", "onnx")
 SITE = "site.json"
-PAGE = (
-    "index.html",
-    "style.css",
-    "app.js",
-    "camera.js",
-    "sample.js",
-    "icon.svg",
-    "app.webmanifest",
-    *(
-        f"core/{name}.js"
-        for name in (
-            "concepts",
-            "editor",
-            "errors",
-            "files",
-            "manifest",
-            "npz",
-            "pixels",
-            "statistics",
-            "svd",
-            "tiles",
-        )
-    ),
-)
+PAGE = ("*.html", "*.css", "*.js", "*.svg", "*.webmanifest", "core/*.js", "ui/*.js")
+"""What the page is made of, below the sources; the service worker is written last."""
+WORKER = "sw.js"
 ENGINES = {"tflite": "engines/litert.js", "onnx": "engines/onnx.js"}
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -76,6 +56,23 @@ def sources() -> Path:
         if (place / "index.html").is_file():
             return place
     raise EdgekitError("the web demo is not part of this installation", hint="install edgekit anew")
+
+
+def page_files(origin: Path) -> list[str]:
+    """Return the files of the page below its sources, without engines and the service worker."""
+    found = {
+        path.relative_to(origin).as_posix() for pattern in PAGE for path in origin.glob(pattern)
+    }
+    return sorted(found - {WORKER})
+
+
+def policy(origin: Path) -> str:
+    """Return the content security policy of the page: workers need it as a header too."""
+    page = (origin / "index.html").read_text(encoding="utf-8")
+    found = re.search(r'Content-Security-Policy"\s+content="([^"]+)"', page)
+    if found is None:
+        raise BadInput(f"{origin / 'index.html'} has no policy", hint="install edgekit anew")
+    return found[1]
 
 
 def build_site(
@@ -140,7 +137,7 @@ def _written(
     report: Report,
 ) -> tuple[str, ...]:
     origin = sources()
-    files = [*PAGE, *(ENGINES[form] for form in engines)]
+    files = [*page_files(origin), *(ENGINES[form] for form in engines)]
     for name in files:
         write_bytes(out / name, (origin / name).read_bytes())
     for number, form in enumerate(engines):
@@ -160,8 +157,10 @@ def _written(
         str(path.relative_to(out)): file_sha256(path) for path in out.rglob("*") if path.is_file()
     }
     version = value_sha256(hashes)[:16]
-    worker = (origin / "sw.js").read_text(encoding="utf-8").replace("SITE_VERSION", version)
-    write_bytes(out / "sw.js", worker.encode())
+    worker = (origin / WORKER).read_text(encoding="utf-8")
+    for word, value in (("SITE_VERSION", version), ("SITE_POLICY", policy(origin))):
+        worker = worker.replace(word, value)
+    write_bytes(out / WORKER, worker.encode())
     site = {
         "kind": "site",
         "version": version,
@@ -199,7 +198,9 @@ class _Handler(SimpleHTTPRequestHandler):
     }
 
     def end_headers(self) -> None:
-        for name, value in HEADERS.items():
+        page = Path(self.directory)
+        extra = {"Content-Security-Policy": policy(page)} if (page / "index.html").is_file() else {}
+        for name, value in {**HEADERS, **extra}.items():
             self.send_header(name, value)
         super().end_headers()
 

@@ -1,0 +1,69 @@
+/** One loaded model, called by messages: what the worker does, and what the page does without one. */
+import { Editor } from "./editor.js";
+import { EdgekitError } from "./errors.js";
+import { overWhite, toCanvas } from "./pixels.js";
+
+/** Let messages in that came meanwhile, at once: a timer would wait for milliseconds. */
+function breath() {
+  return new Promise((resume) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resume();
+    };
+    port2.postMessage(null);
+  });
+}
+
+/**
+ * Answer the messages of `port`: {id, call, value} is answered by {id, value} or {id, error}, tiles by
+ * {id, progress}; {cancel: id} ends an edit after its next tile.
+ *
+ * @param {{onmessage: any, postMessage: (message: any, transfer?: Transferable[]) => void}} port
+ */
+export function serve(port) {
+  let editor = null;
+  const cancelled = new Set();
+  const calls = {
+    async open({ bundle, entry, options }) {
+      editor = await Editor.open(bundle, entry, options);
+      return { engine: editor.engine.facts, startMs: editor.startMs, loadMs: editor.loadMs };
+    },
+    use: ({ weights }) => editor.use(weights),
+    golden: () => editor.golden(),
+    repeat: ({ count }) => editor.repeat(count),
+    async edit(image, id) {
+      const start = performance.now();
+      const photo = overWhite(image);
+      const opened = performance.now() - start;
+      const made = await editor.edit(photo, async (done, total) => {
+        port.postMessage({ id, progress: [done, total] });
+        await breath();
+        if (done < total && cancelled.delete(id)) throw new EdgekitError("the edit was given up");
+      });
+      const end = performance.now();
+      const data = toCanvas(made.photo);
+      const { pre, model, post, tiles } = made;
+      return { data, pre: pre + opened, model, post: post + performance.now() - end, tiles, first: editor.first };
+    },
+  };
+  port.onmessage = async ({ data }) => {
+    if ("cancel" in data) {
+      cancelled.add(data.cancel);
+      return;
+    }
+    const { id, call, value } = data;
+    try {
+      const found = await calls[call](value, id);
+      port.postMessage({ id, value: found }, found?.data ? [found.data.buffer] : []);
+    } catch (error) {
+      port.postMessage({ id, error: described(error) });
+    }
+    cancelled.delete(id);
+  };
+}
+
+function described(error) {
+  if (error instanceof EdgekitError) return { what: error.what, hint: error.hint };
+  return { what: `the model failed: ${error?.message ?? error}`, hint: "choose a smaller longer side or another file, or reload the page" };
+}
