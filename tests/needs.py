@@ -30,3 +30,4 @@ def programs(package: str, *names: str) -> pytest.MarkDecorator:
 
 
 C_COMPILER = programs("gcc libc6-dev", "gcc")
+SSH_SERVER = programs("openssh-server openssh-client", "/usr/sbin/sshd", "ssh", "ssh-keygen")
