@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import re
 import shlex
 import shutil
@@ -50,7 +51,8 @@ class Ssh:
         port = ["-p", str(self.port)] if self.port else []
         shared = ["-o", "ControlMaster=auto", "-o", f"ControlPath={_sockets()}/%C"]
         quiet = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ControlPersist=60"]
-        return [self.program, *quiet, *shared, *self.options, *port, "--", self.host, command]
+        # The first word on a setting wins, so the caller's come first.
+        return [self.program, *self.options, *quiet, *shared, *port, "--", self.host, command]
 
     def check(self) -> None:
         """Raise DeviceUnreachable unless the host lets us in."""
@@ -96,7 +98,9 @@ class Ssh:
 @lru_cache(maxsize=1)
 def _sockets() -> str:
     """Return a short private folder for connections that several commands share."""
-    return tempfile.mkdtemp(prefix="ek-ssh-")
+    place = tempfile.mkdtemp(prefix="ek-ssh-")
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return place
 
 
 def ssh_host(text: str) -> Ssh:
