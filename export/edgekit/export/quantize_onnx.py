@@ -75,9 +75,10 @@ class _Reader(CalibrationDataReader):
         return None if feed is None else dict(feed)
 
 
-def static_int8(source: Path, path: Path, *, recipe: str, feeds: Sequence[Feed]) -> str:
-    """Quantize the fp32 file `source` into `path` and return the recipe in words."""
-    choice = INT8_RECIPES[recipe]
+def write_quantized(
+    source: Path, path: Path, *, choice: Choice, feeds: Sequence[Feed], **options: object
+) -> None:
+    """Quantize the fp32 file `source` to QDQ; `options` are those that not all recipes share."""
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         prepared, made = Path(scratch) / "prepared.onnx", Path(scratch) / "int8.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
@@ -92,12 +93,19 @@ def static_int8(source: Path, path: Path, *, recipe: str, feeds: Sequence[Feed])
             calibrate_method=CalibrationMethod.Percentile
             if choice.percentile
             else CalibrationMethod.MinMax,
-            extra_options={"ActivationSymmetric": True} if choice.signed else {},
+            extra_options=options,
             op_types_to_quantize=list(choice.operators),
             nodes_to_exclude=_float_layers(onnx.load(prepared), choice),
         )
         model = onnx.load(made)
     write_bytes(path, model.SerializeToString(deterministic=True))
+
+
+def static_int8(source: Path, path: Path, *, recipe: str, feeds: Sequence[Feed]) -> str:
+    """Quantize the fp32 file `source` into `path` and return the recipe in words."""
+    choice = INT8_RECIPES[recipe]
+    symmetric = {"ActivationSymmetric": True} if choice.signed else {}
+    write_quantized(source, path, choice=choice, feeds=feeds, **symmetric)
     return f"{choice.words()}; {len(feeds)} calibration samples"
 
 

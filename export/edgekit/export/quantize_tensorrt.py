@@ -6,23 +6,17 @@ a DequantizeLinear) and gives activations a zero point.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import onnx
-from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
-
-from edgekit.core.store import write_bytes
 from edgekit.export.program import Feed
-from edgekit.export.quantize_onnx import Choice, _float_layers, _Reader
+from edgekit.export.quantize_onnx import Choice, write_quantized
 
 INT8_RECIPES = {
-    "ends-1": Choice(("Conv", "MatMul"), 1),
-    "convolutions-1": Choice(("Conv",), 1),
-    "convolutions-2": Choice(("Conv",), 2),
-    "convolutions-3": Choice(("Conv",), 3),
+    "ends-1": Choice(("Conv", "MatMul"), 1, signed=True),
+    "convolutions-1": Choice(("Conv",), 1, signed=True),
+    "convolutions-2": Choice(("Conv",), 2, signed=True),
+    "convolutions-3": Choice(("Conv",), 3, signed=True),
 }
 """Float islands at the pictures grow to the right, the first that clears the bar ships."""
 
@@ -30,28 +24,15 @@ INT8_RECIPES = {
 def explicit_int8(source: Path, path: Path, *, recipe: str, feeds: Sequence[Feed]) -> str:
     """Quantize the fp32 file `source` into `path` and return the recipe in words."""
     choice = INT8_RECIPES[recipe]
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        prepared, made = Path(scratch) / "prepared.onnx", Path(scratch) / "int8.onnx"
-        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        quantize_static(
-            str(prepared),
-            str(made),
-            _Reader(feeds),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
-            op_types_to_quantize=list(choice.operators),
-            nodes_to_exclude=_float_layers(onnx.load(prepared), choice),
-            extra_options={
-                "ActivationSymmetric": True,
-                "WeightSymmetric": True,
-                "QuantizeBias": False,
-            },
-        )
-        model = onnx.load(made)
-    write_bytes(path, model.SerializeToString(deterministic=True))
+    write_quantized(
+        source,
+        path,
+        choice=choice,
+        feeds=feeds,
+        ActivationSymmetric=True,
+        WeightSymmetric=True,
+        QuantizeBias=False,
+    )
     depth = choice.float_depth
     layers = "layer" if depth == 1 else f"{depth} layers"
     return (

@@ -10,6 +10,7 @@ from typing import Protocol, cast
 
 from edgekit.core.errors import TargetUnsupported
 from edgekit.core.manifest import Format
+from edgekit.core.seams import Precision
 from edgekit.export.optimize.layers import Layer
 from edgekit.export.optimize.plan import BITS, Plan
 from edgekit.export.optimize.rounding import Rounding
@@ -67,6 +68,18 @@ class Space(Protocol):
 def cost(space: Space, layer: Layer, choice: str) -> Cost:
     """Return what a choice is expected to cost."""
     return Cost(layer.elements * BITS[choice] / 8, layer.macs * space.times.get(choice, 1.0))
+
+
+def write_whole(place: Workplace, plan: Plan, path: Path) -> str:
+    """Write the file of a back end's own recipe, such as ``int8 ends-1``; the recipe in words."""
+    precision, _, recipe = plan.back_end.partition(" ")
+    return place.converter.convert(
+        place.program,
+        path,
+        precision=cast(Precision, precision),
+        recipe=recipe or "plain",
+        sources=place.sources(),
+    )
 
 
 def space_of(place: Workplace, feeds: Sequence[Feed]) -> Space:

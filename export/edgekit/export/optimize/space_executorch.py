@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from edgekit.export.optimize.layers import Layer, layers_of, with_weights
 from edgekit.export.optimize.plan import GRIDS, LAYERS, Plan
 from edgekit.export.optimize.rounding import Rounding
+from edgekit.export.optimize.space import write_whole
 from edgekit.export.program import Feed
 from edgekit.export.quantize_executorch import layers_quantized
 from edgekit.export.rewrites import rewritten_for
@@ -49,15 +49,7 @@ class ExecuTorchSpace:
         """Write the program of `plan`."""
         place = self._place
         if plan.back_end != LAYERS:
-            kind, _, recipe = plan.back_end.partition(" ")
-            precision: Any = kind
-            return target.convert(
-                place.program,
-                path,
-                precision=precision,
-                recipe=recipe or "plain",
-                sources=place.sources(),
-            )
+            return write_whole(place, plan, path)
         rounding = self._nearest if plan.options.get("rounding") == "nearest" else self.rounding
         chosen = [x for x in self.layers if plan.layers.get(x.name) == "i8"]
         changed = {x.weight: rounding.rounded(x, GRIDS["i8"]).weight for x in chosen}

@@ -17,6 +17,7 @@ from edgekit.export.optimize.layers import Layer, layers_of, weight_of, with_wei
 from edgekit.export.optimize.matching import matches
 from edgekit.export.optimize.plan import GRIDS, LAYERS, Plan
 from edgekit.export.optimize.rounding import Rounding
+from edgekit.export.optimize.space import write_whole
 from edgekit.export.program import Feed
 from edgekit.export.rows import Workplace
 
@@ -64,15 +65,7 @@ class OpenVinoSpace:
         """Write the folder of `plan`."""
         place = self._place
         if plan.back_end != LAYERS:
-            kind, _, recipe = plan.back_end.partition(" ")
-            precision: Any = kind
-            return target.convert(
-                place.program,
-                path,
-                precision=precision,
-                recipe=recipe or "plain",
-                sources=place.sources(),
-            )
+            return write_whole(place, plan, path)
         rounding = self._nearest if plan.options.get("rounding") == "nearest" else self.rounding
         chosen = [x for x in self.layers if plan.layers.get(x.name) == "i8"]
         changed = {x.weight: rounding.rounded(x, GRIDS["i8"]).weight for x in chosen}
