@@ -81,7 +81,7 @@ function opened(library, model, entry) {
       try {
         results = await model.run(tensors);
         const outputs = {};
-        for (const [name, tensor] of Object.entries(results)) outputs[name] = Float32Array.from(await tensor.data());
+        for (const [name, tensor] of Object.entries(results)) outputs[name] = (await tensor.data()).slice(); // the tensor takes its memory along
         return outputs;
       } finally {
         for (const tensor of [...Object.values(tensors), ...Object.values(results)]) {

@@ -38,7 +38,7 @@ async function opened(ort, buffer, entry) {
       const results = await session.run(tensors);
       const outputs = {};
       for (const [name, tensor] of Object.entries(results)) {
-        outputs[name] = Float32Array.from(tensor.data);
+        outputs[name] = tensor.data.slice();
         tensor.dispose();
       }
       return outputs;
