@@ -4,6 +4,7 @@ They run with ``make test EXTRAS=all,dev`` and are skipped, with the extra's nam
 """
 
 from importlib.util import find_spec
+from os import geteuid
 from shutil import which
 
 import pytest
@@ -31,3 +32,17 @@ def programs(package: str, *names: str) -> pytest.MarkDecorator:
 
 C_COMPILER = programs("gcc libc6-dev", "gcc")
 SSH_SERVER = programs("openssh-server openssh-client", "/usr/sbin/sshd", "ssh", "ssh-keygen")
+
+
+def adb_device() -> pytest.MarkDecorator:
+    """Skip the marked test unless it can start Debian's adbd in a namespace of its own."""
+    from tests.benchmarks.adb_device import chroot_folder
+
+    there = (chroot_folder() / ".complete").is_file() and geteuid() == 0
+    tools = all(map(which, ("adb", "unshare", "nsenter", "ip")))
+    return pytest.mark.skipif(
+        not (there and tools), reason="as root: benchmarks/device_chroot.sh, then make test-device"
+    )
+
+
+ADB_DEVICE = adb_device()

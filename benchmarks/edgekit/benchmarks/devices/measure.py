@@ -81,7 +81,14 @@ def bench_device(
     session = _Session(transport, plan, limits, report, facts)
     rows: list[dict[str, Any]] = []
     for entry, kit in kits:
-        row = _measured(session, folder, entry, kit, golden)
+        try:
+            before = _cool(session)
+        except DeviceUnreachable as error:
+            if not rows:
+                raise
+            rows.append(_unmeasured(session, entry, kit, error))
+            break
+        row = _measured(session, folder, entry, kit, golden, before)
         rows.append(row)
         if row["problem"] in ("lost", "interrupted"):
             break
@@ -127,16 +134,17 @@ def _kits(
     return found, skipped
 
 
-def _measured(
-    session: _Session,
-    folder: Path,
-    entry: ModelEntry,
-    kit: Kit,
-    golden: Sequence[Mapping[str, Batch]],
-) -> dict[str, Any]:
-    """Return the row of one file; whatever goes wrong on the device stands in it."""
-    transport, plan = session.transport, session.plan
-    row: dict[str, Any] = {
+def _cool(session: _Session) -> DeviceFacts:
+    """Wait until the device is cool and return what it is like."""
+
+    def ask_again() -> DeviceFacts:
+        return device_facts(session.transport, sysfs_root=session.plan.sysfs_root)
+
+    return cooled(ask_again, ask_again(), session.limits, report=session.report)
+
+
+def _told(entry: ModelEntry, kit: Kit) -> dict[str, Any]:
+    return {
         "name": entry.path,
         "kind": "file",
         "target": entry.target,
@@ -147,22 +155,37 @@ def _measured(
         "sha256": entry.sha256,
         "bytes": entry.bytes,
     }
+
+
+def _unmeasured(
+    session: _Session, entry: ModelEntry, kit: Kit, error: DeviceUnreachable
+) -> dict[str, Any]:
+    """Return the row of a file that no call of was timed."""
+    run = Run((), "lost" if _gone(session.transport) else "failed", error.what, error.hint)
+    empty = judged(session.plan, samples_of(()), run, None, session.facts, None, entry)
+    return {**_told(entry, kit), **empty}
+
+
+def _measured(
+    session: _Session,
+    folder: Path,
+    entry: ModelEntry,
+    kit: Kit,
+    golden: Sequence[Mapping[str, Batch]],
+    before: DeviceFacts,
+) -> dict[str, Any]:
+    """Return the row of one file; whatever goes wrong on the device stands in it."""
+    transport, plan = session.transport, session.plan
+    row = _told(entry, kit)
     work = f"{transport.folder}/run-{secrets.token_hex(4)}"
     after = None
     try:
-        before = cooled(
-            lambda: device_facts(transport, sysfs_root=plan.sysfs_root),
-            device_facts(transport, sysfs_root=plan.sysfs_root),
-            session.limits,
-            report=session.report,
-        )
         with tempfile.TemporaryDirectory() as scratch:
             run, outputs = _run(session, folder, entry, kit, golden, work, Path(scratch))
         if run.problem not in ("lost", "interrupted"):
             after = device_facts(transport, sysfs_root=plan.sysfs_root)
     except DeviceUnreachable as error:
-        lost = Run((), "lost" if _gone(transport) else "failed", error.what, error.hint)
-        return {**row, **judged(plan, samples_of(()), lost, None, session.facts, None, entry)}
+        return _unmeasured(session, entry, kit, error)
     finally:
         _tidied(transport, work)
     accuracy = accuracy_of(outputs, entry, golden) if outputs else None
