@@ -1,0 +1,243 @@
+"""Self-attention that also looks at references of the same person.
+
+Shape key, used as name suffixes in this file:
+    B pictures   N own tokens (row-major)   C channels   A heads   E channels of a head
+    R references   M tokens of one reference   K all keys: N + R * M   S summary tokens
+
+    own and reference logits share one softmax; a reference's logits get log(gate), or -inf
+
+So a gate of 1 is plain shared attention, a gate of 0 the self-attention of the network without
+references, and a reference that is missing changes no bit of the result.
+
+Source: Zhang et al. 2025, "InstantRestore" (arXiv:2412.06753): shared attention in the decoder and
+AdaIN on values. There the queries see references alone and missing ones keep softmax mass as zero
+keys; here own tokens stay, so no row is ever empty. The gate follows the idea of Ada-RefSR (2026),
+summary tokens of a reference whose correlation with a query says how far to trust it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SUMMARY_TOKENS = 16
+OPEN = 2.0
+"""Where a fresh gate starts, as a logit: it lets 88 % pass."""
+LEAST_GATE = 1e-6
+"""Keeps the logarithm finite; as a share of softmax mass it is nothing."""
+EPSILON = 1e-5
+
+LayerMemory: TypeAlias = tuple[Tensor, Tensor]
+"""Keys and values of one layer, both B x R x M x C."""
+
+
+class Memory(NamedTuple):
+    """What is kept of a person: keys and values of every layer, and which places hold something."""
+
+    layers: tuple[LayerMemory, ...]
+    mask: Tensor
+    """B x R, bool or numbers: True or 1 where there is a reference."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """Collects what attention layers computed, in their order."""
+
+    queries: list[Tensor] = field(default_factory=list)
+    """B x N x C each."""
+    own: list[LayerMemory] = field(default_factory=list)
+    """Keys and values of the layer's own tokens, B x N x C each."""
+
+
+def adain(values_BRMC: Tensor, own_BNC: Tensor) -> Tensor:
+    """Give each reference's values the mean and deviation of the own ones, channel by channel.
+
+    Statistics run over tokens: M of one reference, N of the picture.
+
+    Source: Huang and Belongie 2017, "Arbitrary Style Transfer in Real-time" (AdaIN), equation 8.
+    """
+    theirs = values_BRMC - values_BRMC.mean(2, keepdim=True)
+    theirs = theirs * torch.rsqrt((theirs * theirs).mean(2, keepdim=True) + EPSILON)
+    mean = own_BNC.mean(1, keepdim=True)
+    centred = own_BNC - mean
+    deviation = ((centred * centred).mean(1, keepdim=True) + EPSILON).sqrt()
+    return theirs * deviation[:, None] + mean[:, None]
+
+
+class Gate(nn.Module):
+    """How far each query may trust each reference, 0 to 1."""
+
+    def __init__(self, channels: int) -> None:
+        """Start open, see `OPEN`."""
+        super().__init__()
+        self.summary = nn.Parameter(torch.randn(SUMMARY_TOKENS, channels) * channels**-0.5)
+        self.hidden = nn.Linear(2 * SUMMARY_TOKENS, SUMMARY_TOKENS)
+        self.out = nn.Linear(SUMMARY_TOKENS, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.constant_(self.out.bias, OPEN)
+
+    def forward(self, queries_BNC: Tensor, keys_BRMC: Tensor) -> Tensor:
+        """Return B x N x R."""
+        num, references, _, channels = keys_BRMC.shape
+        scores_BRSM = self.summary @ keys_BRMC.transpose(2, 3) * channels**-0.5
+        summary_BRSC = torch.softmax(scores_BRSM, -1) @ keys_BRMC
+        flat_BCK = summary_BRSC.reshape(num, references * SUMMARY_TOKENS, channels).transpose(1, 2)
+        match_BNK = queries_BNC @ flat_BCK * channels**-0.5
+        match_BNRS = match_BNK.reshape(num, -1, references, SUMMARY_TOKENS)
+        whole_BNRS = match_BNRS.mean(1, keepdim=True).expand_as(match_BNRS)
+        hidden = F.silu(self.hidden(torch.cat((match_BNRS, whole_BNRS), -1)))
+        return torch.sigmoid(self.out(hidden)[..., 0])
+
+
+class SharedAttention(nn.Module):
+    """Attention of a picture's tokens to themselves and to those of references."""
+
+    def __init__(
+        self, channels: int, head_dim: int, *, adain: bool = False, gate: bool = False
+    ) -> None:
+        """`channels` must be a multiple of `head_dim`."""
+        super().__init__()
+        if channels % head_dim:
+            raise ValueError(f"{channels} channels do not divide into heads of {head_dim}")
+        self.head_dim, self.adain = head_dim, adain
+        self.norm = nn.GroupNorm(groups_of(channels), channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(present(self.out.bias))
+        self.gate = Gate(channels) if gate else None
+
+    def forward(
+        self,
+        x_BCHW: Tensor,
+        memory: LayerMemory | None = None,
+        mask_BR: Tensor | None = None,
+        seen: Seen | None = None,
+    ) -> Tensor:
+        """Return the input plus what attention adds."""
+        num, channels, height, width = x_BCHW.shape
+        parts = self.qkv(self.norm(x_BCHW)).flatten(2).transpose(1, 2).chunk(3, dim=2)
+        q_BNC, k_BNC, v_BNC = parts
+        if seen is not None:
+            seen.queries.append(q_BNC)
+            seen.own.append((k_BNC, v_BNC))
+        if memory is None or mask_BR is None:
+            y_BNC = mixed(q_BNC, k_BNC, v_BNC, self.head_dim)
+        else:
+            keys_BRMC, values_BRMC = memory
+            if self.adain:
+                values_BRMC = adain(values_BRMC, v_BNC)
+            gate_BNR = None if self.gate is None else self.gate(q_BNC, keys_BRMC)
+            y_BNC = shared(
+                q_BNC,
+                (k_BNC, v_BNC),
+                (keys_BRMC, values_BRMC),
+                mask_BR,
+                gate_BNR,
+                self.head_dim,
+            )
+        added: Tensor = self.out(y_BNC.transpose(1, 2).reshape(num, channels, height, width))
+        return x_BCHW + added
+
+
+def shared(
+    q_BNC: Tensor,
+    own: LayerMemory,
+    memory: LayerMemory,
+    mask_BR: Tensor,
+    gate_BNR: Tensor | None,
+    head_dim: int,
+) -> Tensor:
+    """Return attention over own and reference tokens with one softmax, B x N x C."""
+    keys_BRMC, values_BRMC = memory
+    num, references, tokens, channels = keys_BRMC.shape
+    keys = torch.cat((own[0], keys_BRMC.reshape(num, references * tokens, channels)), 1)
+    values = torch.cat((own[1], values_BRMC.reshape(num, references * tokens, channels)), 1)
+    owner_RK = torch.eye(references, device=keys.device, dtype=keys.dtype)
+    owner_RK = F.pad(owner_RK.repeat_interleave(tokens, 1), (own[0].shape[1], 0))
+    mine_K = F.pad(torch.zeros_like(owner_RK[0, own[0].shape[1] :]), (own[0].shape[1], 0), value=1)
+    allowed_BK = (mask_BR.to(keys.dtype) @ owner_RK + mine_K) > 0.5
+    logs_BNR = None if gate_BNR is None else torch.log(gate_BNR.float() + LEAST_GATE).to(keys.dtype)
+    return mixed(q_BNC, keys, values, head_dim, allowed_BK, logs_BNR, owner_RK)
+
+
+def mixed(
+    q_BNC: Tensor,
+    k_BKC: Tensor,
+    v_BKC: Tensor,
+    head_dim: int,
+    allowed_BK: Tensor | None = None,
+    logs_BNR: Tensor | None = None,
+    owner_RK: Tensor | None = None,
+) -> Tensor:
+    """Return softmax(q k / sqrt(E) + logs @ owner) v by heads; keys not allowed weigh nothing.
+
+    GPUs run PyTorch's fused attention; elsewhere the products are written out, which every
+    converter understands. Both are the same function.
+    """
+    heads = q_BNC.shape[2] // head_dim
+    q, k, v = (_by_head(x, heads) for x in (q_BNC, k_BKC, v_BKC))
+    bias = None if logs_BNR is None or owner_RK is None else (logs_BNR, owner_RK)
+    run = _fused if q.is_cuda else written_out
+    y_BANE = run(q, k, v, allowed_BK, bias)
+    return y_BANE.transpose(1, 2).reshape(q_BNC.shape)
+
+
+def written_out(
+    q_BANE: Tensor,
+    k_BAKE: Tensor,
+    v_BAKE: Tensor,
+    allowed_BK: Tensor | None,
+    bias: tuple[Tensor, Tensor] | None,
+) -> Tensor:
+    """Return the attention as two products and a softmax."""
+    scores = q_BANE @ k_BAKE.transpose(2, 3) * q_BANE.shape[-1] ** -0.5
+    if bias is not None:
+        scores = scores + (bias[0] @ bias[1])[:, None]
+    if allowed_BK is not None:
+        scores = torch.where(allowed_BK[:, None, None], scores, float("-inf"))
+    return torch.softmax(scores, -1) @ v_BAKE
+
+
+def _fused(
+    q_BANE: Tensor,
+    k_BAKE: Tensor,
+    v_BAKE: Tensor,
+    allowed_BK: Tensor | None,
+    bias: tuple[Tensor, Tensor] | None,
+) -> Tensor:
+    scale = q_BANE.shape[-1] ** -0.5
+    if bias is not None:
+        # The bias as channels of queries and keys: a mask that needs a gradient would be written
+        # out in full, B x A x N x K.
+        logs_BNR, owner_RK = bias
+        fill = -logs_BNR.shape[-1] % 8
+        logs = F.pad(logs_BNR / scale, (0, fill))[:, None].expand(-1, q_BANE.shape[1], -1, -1)
+        owner = F.pad(owner_RK.T, (0, fill))[None, None].expand(*k_BAKE.shape[:2], -1, -1)
+        q_BANE = torch.cat((q_BANE, logs.to(q_BANE.dtype)), -1)
+        k_BAKE = torch.cat((k_BAKE, owner.to(k_BAKE.dtype)), -1)
+    mask = None if allowed_BK is None else allowed_BK[:, None, None]
+    mixed_BANE: Tensor = F.scaled_dot_product_attention(
+        q_BANE, k_BAKE, v_BAKE, attn_mask=mask, scale=scale
+    )
+    return mixed_BANE
+
+
+def _by_head(x_BNC: Tensor, heads: int) -> Tensor:
+    num, tokens, channels = x_BNC.shape
+    return x_BNC.reshape(num, tokens, heads, channels // heads).transpose(1, 2)
+
+
+def groups_of(channels: int) -> int:
+    """Return the number of groups of a group norm: as near to 16 as divides the channels."""
+    return next(groups for groups in range(min(16, channels), 0, -1) if channels % groups == 0)
+
+
+def present(bias: Tensor | None) -> Tensor:
+    """Return a bias that the layer was built with."""
+    assert bias is not None
+    return bias

@@ -1,0 +1,242 @@
+"""One training loop for every stage: steps on a clock, saved on a timer, resumed after any end.
+
+A stage is a `Task`: it says what a step's batch is, a function of the step's number alone, and what
+one step does. On a GPU the step is recorded as a CUDA graph; the batch is made outside of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Hashable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from edgekit.core.store import write_bytes
+from edgekit.distill.teachers.journal import Clock, Journal, averaged, learning_rate
+
+Terms: TypeAlias = dict[str, Tensor]
+Batch: TypeAlias = dict[str, Tensor]
+EAGER_STEPS = 3
+"""Steps before a graph is recorded: libraries choose kernels and optimizers make their state."""
+
+
+class Learner:
+    """Adam on some networks' weights, gradients clipped, with a running average of the weights."""
+
+    def __init__(self, module: nn.Module, lr: float, *, clip: float = 1.0, beta: float = 0.9):
+        """Train what requires gradients in `module`, on its device."""
+        self.module, self.lr, self.clip = module, lr, clip
+        self.trained = [p for p in module.parameters() if p.requires_grad]
+        device = self.trained[0].device
+        graphed = device.type == "cuda"
+        rate = torch.tensor(lr, device=device) if graphed else lr
+        more: dict[str, Any] = {"fused": True, "capturable": True} if graphed else {}
+        self.optimizer = torch.optim.AdamW(
+            self.trained, rate, (beta, 0.99), weight_decay=1e-3, **more
+        )
+        self.average = [value.detach().clone() for value in self._averaged()]
+
+    def use_rate(self, rate: float) -> None:
+        """Set the learning rate of the next step."""
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    def step(self, loss: Tensor) -> None:
+        """Move the weights against the gradient of `loss`."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.trained, self.clip)
+        self.optimizer.step()
+
+    def follow(self, step: int) -> None:
+        """Move the average towards the weights."""
+        averaged(self.average, [value.detach() for value in self._averaged()], step)
+
+    @contextlib.contextmanager
+    def averages(self) -> Iterator[None]:
+        """Put the average into the network for the length of a with block."""
+        mine = [value.detach().clone() for value in self._averaged()]
+        self._use(self.average)
+        try:
+            yield
+        finally:
+            self._use(mine)
+
+    def settle(self) -> None:
+        """Put the average into the network for good."""
+        self._use(self.average)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a continued run needs."""
+        return {
+            "weights": [value.detach() for value in self._averaged()],
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`."""
+        self._use(state["weights"])
+        with torch.no_grad():
+            for mine, value in zip(self.average, state["average"], strict=True):
+                mine.copy_(value)
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def _averaged(self) -> list[Tensor]:
+        statistics = [
+            b for n, b in self.module.named_buffers() if n.endswith(("running_mean", "running_var"))
+        ]
+        return [*self.trained, *statistics]
+
+    @torch.no_grad()
+    def _use(self, values: list[Tensor]) -> None:
+        for mine, value in zip(self._averaged(), values, strict=True):
+            mine.copy_(value)
+
+
+class Task(Protocol):
+    """A stage of training."""
+
+    learners: Mapping[str, Learner]
+    """The first follows the clock's rate schedule with its own peak, and so do the others."""
+
+    def batch(self, step: int) -> Batch:
+        """Return the tensors of one step; shapes never change."""
+        ...
+
+    def advance(self, batch: Batch, phase: Hashable) -> Terms:
+        """Do one step and return its terms; nothing in it may depend on values on the host."""
+        ...
+
+    def phase(self, share: float) -> Hashable:
+        """Return which form of the step is due when `share` of the budget is used."""
+        ...
+
+
+class Recorded:
+    """Calls a step; on a GPU replays it as one CUDA graph after a few eager calls."""
+
+    def __init__(self, task: Task, device: torch.device, *, graphs: bool = True) -> None:
+        """`graphs` False runs every step eagerly, anywhere."""
+        self.task, self.device = task, device
+        self.graphs = graphs and device.type == "cuda"
+        self.inputs: Batch = {}
+        self._left = EAGER_STEPS
+        self._recorded: dict[Hashable, tuple[torch.cuda.CUDAGraph, Terms]] = {}
+
+    def __call__(self, batch: Batch, phase: Hashable) -> Terms:
+        """Do one step on `batch`."""
+        if not self.graphs:
+            return self.task.advance(batch, phase)
+        if not self.inputs:
+            self.inputs = {name: value.clone() for name, value in batch.items()}
+        else:
+            for name, value in batch.items():
+                self.inputs[name].copy_(value)
+        if phase not in self._recorded:
+            if self._left:
+                self._left -= 1
+                return self._eager(phase)
+            self._recorded[phase] = self._record(phase)
+            self._left = EAGER_STEPS
+        graph, terms = self._recorded[phase]
+        graph.replay()
+        return terms
+
+    def _eager(self, phase: Hashable) -> Terms:
+        # What is recorded later must not have run on the default stream before.
+        side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(side):
+            terms = self.task.advance(self.inputs, phase)
+        torch.cuda.current_stream(self.device).wait_stream(side)
+        return terms
+
+    def _record(self, phase: Hashable) -> tuple[torch.cuda.CUDAGraph, Terms]:
+        for learner in self.task.learners.values():
+            learner.optimizer.zero_grad(set_to_none=True)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            terms = self.task.advance(self.inputs, phase)
+        return graph, terms
+
+
+def learn(
+    task: Task,
+    clock: Clock,
+    *,
+    stage: str,
+    folder: Path,
+    fingerprint: str,
+    device: torch.device,
+    save_every: float = 30.0,
+    log_every: float = 20.0,
+    warmup: int = 100,
+    graphs: bool = True,
+) -> bool:
+    """Train until the budget of `clock` is used up, and return True; False if the run must end.
+
+    ``folder/STAGE.pt`` holds the state, written at once or not at all; one with the same
+    `fingerprint` is continued. At the end the averaged weights are in the networks.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path, journal = folder / f"{stage}.pt", Journal(folder)
+    if _resumed(path, task, clock, fingerprint, device):
+        journal.write(stage, {"step": clock.step, "resumed_at_s": round(clock.spent, 1)})
+    record = Recorded(task, device, graphs=graphs)
+    saved = logged = clock.spent
+    logged_step = clock.step
+    while not clock.over:
+        share = clock.share
+        rate = 0.0
+        for learner in task.learners.values():
+            rate = learning_rate(share, clock.step, peak=learner.lr, warmup=warmup)
+            learner.use_rate(rate)
+        terms = record(task.batch(clock.step), task.phase(share))
+        for learner in task.learners.values():
+            learner.follow(clock.step)
+        clock.step += 1
+        if clock.spent - logged >= log_every or clock.step == 1:
+            values = {name: round(float(value), 5) for name, value in terms.items()}
+            speed = (clock.step - logged_step) / max(1e-6, clock.spent - logged)
+            logged, logged_step = clock.spent, clock.step
+            facts = {"step": clock.step, "seconds": round(clock.spent, 1), "rate": rate}
+            journal.write(stage, {**facts, "steps_per_s": round(speed, 3), **values})
+        if clock.spent - saved >= save_every:
+            saved = clock.spent
+            _save(path, task, clock, fingerprint)
+    _save(path, task, clock, fingerprint)
+    if clock.share < 1:
+        return False
+    for learner in task.learners.values():
+        learner.settle()
+    return True
+
+
+def _save(path: Path, task: Task, clock: Clock, fingerprint: str) -> None:
+    buffer = io.BytesIO()
+    learners = {name: learner.state() for name, learner in task.learners.items()}
+    facts = {"fingerprint": fingerprint, "step": clock.step, "spent": clock.spent}
+    torch.save({**facts, "learners": learners}, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def _resumed(path: Path, task: Task, clock: Clock, fingerprint: str, device: torch.device) -> bool:
+    if not path.is_file():
+        return False
+    state = torch.load(path, map_location=device, weights_only=True)
+    if state["fingerprint"] != fingerprint:
+        return False
+    for name, learner in task.learners.items():
+        learner.restore(state["learners"][name])
+    clock.step, clock.spent_before = state["step"], state["spent"]
+    clock.started = time.monotonic()
+    return True

@@ -1,0 +1,178 @@
+"""The one-step restorer: a diffusion U-Net at one noise level, and a frozen copy for references.
+
+Nothing is drawn at inference: the degraded picture enters at its place in the noise schedule with
+the noise at its mean, so the same photos give the same bits, and golden vectors make sense.
+
+Source: Zhang et al. 2025, "InstantRestore" (arXiv:2412.06753). The released code samples latents
+and noise on every call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from edgekit.core.errors import unknown_name
+from edgekit.distill.restorer.attention import Memory, Seen
+from edgekit.distill.restorer.diffusion import ONE_STEP_LEVEL, REFERENCE_LEVEL, noised, picture_of
+from edgekit.distill.restorer.unet import UNet, UNetShape, fresh_unet, take_weights
+
+Conditioning = Literal["none", "channels", "memory", "code"]
+"""How references reach the network: not at all, as more input channels, as cached keys and values,
+or as an identity code."""
+CODE_TOKENS, CODE_WIDTH = 32, 256
+Encoder: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""References (B x R x 3 x S x S in [-1, 1]) and their mask (B x R) to codes (B x 32 x 256)."""
+
+
+class Given(NamedTuple):
+    """What a restorer knows of the person."""
+
+    memory: Memory | None = None
+    extra: Tensor | None = None
+    """More input channels, B x n x S x S."""
+    code: Tensor | None = None
+    """Identity codes, B x 32 x 256; zeros stand for nobody."""
+
+
+@runtime_checkable
+class Restorer(Protocol):
+    """A one-step network: ours, or one built from a pipeline of diffusers."""
+
+    conditioning: Conditioning
+
+    def given(self, references: Tensor, mask: Tensor, code: Tensor | None = None) -> Given:
+        """Return what references (B x R x 3 x S x S) tell; those without mask tell nothing."""
+        ...
+
+    def restored(self, degraded: Tensor, given: Given, seen: Seen | None = None) -> Tensor:
+        """Return restored pictures, not clamped: training terms need their gradients."""
+        ...
+
+    def grids(self, size_px: int) -> tuple[int, ...]:
+        """Return the tokens a side of each shared attention, in the order of the memory."""
+        ...
+
+    @property
+    def head_dim(self) -> int:
+        """Channels of one attention head."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """What kind of one-step restorer: each field is an arm of the experiment."""
+
+    conditioning: Conditioning = "memory"
+    adain: bool = True
+    gate: bool = True
+    places: int = 4
+    """References that `channels` and an exported file have room for."""
+
+    def __post_init__(self) -> None:
+        """Refuse a conditioning that does not exist."""
+        if self.conditioning not in get_args(Conditioning):
+            raise unknown_name("conditioning", self.conditioning, get_args(Conditioning))
+
+    def shape(self, base: UNetShape) -> UNetShape:
+        """Return the network's shape for this form of a base."""
+        attends = self.conditioning in ("memory", "code")
+        return replace(
+            base,
+            extra=3 * self.places if self.conditioning == "channels" else 0,
+            # A code's 32 tokens are no picture whose statistics could be those of the portrait.
+            adain=self.adain and self.conditioning == "memory",
+            gate=self.gate and attends,
+            code=CODE_WIDTH if self.conditioning == "code" else 0,
+        )
+
+
+class OneStep(nn.Module):
+    """Our U-Net as a one-step restorer."""
+
+    def __init__(self, network: UNet, branch: UNet | None, form: Form) -> None:
+        """`branch` reads references and stays frozen; only memories need it."""
+        super().__init__()
+        self.form = form
+        self.conditioning: Conditioning = form.conditioning
+        self.network = network
+        self.branch = None if branch is None else branch.eval().requires_grad_(False)
+
+    @property
+    def head_dim(self) -> int:
+        """Channels of one attention head."""
+        return self.network.shape.head_dim
+
+    def grids(self, size_px: int) -> tuple[int, ...]:
+        """Return the tokens a side of each shared attention."""
+        return self.network.shape.grids(size_px)
+
+    def enrolled(self, photos: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+        """Return the keys and values of each photo (B x 3 x S x S): B x M x C for each layer."""
+        assert self.branch is not None
+        return enrolled(self.branch, photos)
+
+    def given(self, references: Tensor, mask: Tensor, code: Tensor | None = None) -> Given:
+        """Return what references (B x R x 3 x S x S) tell; those without mask tell nothing."""
+        if self.conditioning == "memory":
+            shape = references.shape[:2]
+            layers = self.enrolled(references.flatten(0, 1))
+            seen = tuple((k.unflatten(0, shape), v.unflatten(0, shape)) for k, v in layers)
+            return Given(Memory(seen, mask))
+        if self.conditioning == "channels":
+            wanted = self.form.places
+            kept = references[:, :wanted] * mask[:, :wanted, None, None, None]
+            flat = kept.flatten(1, 2)
+            empty = flat.new_zeros(len(flat), 3 * wanted - flat.shape[1], *flat.shape[2:])
+            return Given(extra=torch.cat((flat, empty), 1))
+        if self.conditioning == "code":
+            if code is None:
+                raise ValueError("a restorer that takes a code needs one")
+            layers, _ = self.network.memory_of_code(code)
+            return Given(Memory(layers, mask.any(1, keepdim=True)))
+        return Given()
+
+    def restored(self, degraded: Tensor, given: Given, seen: Seen | None = None) -> Tensor:
+        """Return restored pictures, not clamped."""
+        level = torch.full((len(degraded),), ONE_STEP_LEVEL, device=degraded.device)
+        noisy = noised(degraded, torch.zeros_like(degraded), level)
+        velocity = self.network(noisy, level, given.memory, given.extra, seen)
+        return picture_of(noisy, velocity.float(), level)
+
+    def forward(self, degraded: Tensor, given: Given) -> Tensor:
+        """Return restored pictures in [-1, 1]."""
+        return self.restored(degraded, given).clamp(-1, 1)
+
+
+def enrolled(branch: UNet, photos: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Return what the decoder's attentions of `branch` hold of each nearly clean photo."""
+    seen = Seen()
+    level = torch.full((len(photos),), REFERENCE_LEVEL, device=photos.device)
+    with torch.no_grad():
+        branch(photos, level, seen=seen)
+    return tuple(seen.own)
+
+
+def one_step(base: UNetShape, weights: Mapping[str, Tensor], form: Form, *, seed: int) -> OneStep:
+    """Return an untrained one-step restorer that starts from a base's weights."""
+    network = fresh_unet(form.shape(base), seed=seed)
+    take_weights(network, weights)
+    branch = None
+    if form.conditioning == "memory":
+        branch = fresh_unet(base, seed=seed)
+        take_weights(branch, weights)
+    return OneStep(network, branch, form)
+
+
+def memory_bytes(shape: UNetShape, size_px: int, *, bytes_each: int = 2) -> int:
+    """Return the bytes of one reference's keys and values, float16 by default.
+
+    >>> memory_bytes(UNetShape(), 128)
+    2125824
+    """
+    cells = zip(shape.grids(size_px), shape.channels, strict=True)
+    return sum(2 * grid * grid * width for grid, width in cells) * bytes_each

@@ -1,0 +1,66 @@
+"""The restorer for phones: the concept GAN's generator with an identity code in the text's place.
+
+It is the same network of plain convolutions that ships for concepts (`students.gan`), so every
+dial, rewrite and latency prediction of it holds; the code's tokens act by cross-attention and,
+pooled, on the norms. It learns from the one-step network and from the true pictures.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from edgekit.distill.restorer.attention import Seen
+from edgekit.distill.restorer.one_step import CODE_WIDTH, Conditioning, Given
+from edgekit.distill.students.gan import Generator, Shape, fresh_generator
+
+PHONE = Shape(
+    width=96,
+    context_dim=CODE_WIDTH,
+    full=24,
+    half=48,
+    eighth=240,
+    encoder_blocks=2,
+    decoder_blocks=2,
+)
+"""At most 3 M weights."""
+TOY_PHONE = Shape(width=16, context_dim=CODE_WIDTH, encoder_blocks=1)
+
+
+class PhoneRestorer(nn.Module):
+    """A generator that a person's code conditions; zeros stand for nobody."""
+
+    conditioning: Conditioning = "code"
+
+    def __init__(self, generator: Generator) -> None:
+        """`generator` takes 256 wide tokens as its text."""
+        super().__init__()
+        self.generator = generator
+
+    @property
+    def head_dim(self) -> int:
+        """Channels of one attention head."""
+        return self.generator.shape.levels[3] // self.generator.shape.heads
+
+    def grids(self, size_px: int) -> tuple[int, ...]:
+        """It shares no attention with references."""
+        return ()
+
+    def given(self, references: Tensor, mask: Tensor, code: Tensor | None = None) -> Given:
+        """Return the code, zeros for whom no reference is there."""
+        if code is None:
+            raise ValueError("a restorer that takes a code needs one")
+        return Given(code=torch.where(mask.any(1)[:, None, None], code, torch.zeros_like(code)))
+
+    def restored(self, degraded: Tensor, given: Given, seen: Seen | None = None) -> Tensor:
+        """Return restored pictures, not clamped."""
+        return self.generator.painted(degraded, given.code)
+
+    def forward(self, image: Tensor, code: Tensor) -> Tensor:
+        """Return the restored picture in [-1, 1] of a degraded one and a code."""
+        return self.generator.painted(image, code).clamp(-1, 1)
+
+
+def fresh_phone(shape: Shape, *, seed: int) -> PhoneRestorer:
+    """Return a phone-size restorer with random weights that depend on `seed` alone."""
+    return PhoneRestorer(fresh_generator(shape, seed=seed))

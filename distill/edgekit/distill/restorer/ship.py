@@ -1,0 +1,257 @@
+"""What leaves the workshop: one program with named ports for each form of the restorer.
+
+    none      ``image`` -> ``image_out``
+    channels  ``image``, ``references`` (1, 3 x places, S, S) -> ``image_out``
+    memory    ``image``, ``memory_8`` …, ``reference_mask`` (1, places) -> ``image_out``
+    code      ``image``, ``code`` (1, 32, 256) -> ``image_out``
+    enroller  ``image`` -> ``memory_8`` …, of one reference: run once a photo, when it is enrolled
+
+A memory port holds the layers of one scale: (1, 2 x layers, places x tokens, channels), a layer's
+keys before its values, a place's tokens together. The enroller's outputs are put side by side
+along the third axis; places that stay empty have mask 0 and any finite content. In a code, zeros
+stand for nobody.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor, nn
+
+from edgekit.core.seams import Port
+from edgekit.core.store import (
+    file_sha256,
+    finish_folder,
+    prepared_folder,
+    read_manifest,
+    size_bytes,
+    write_bytes,
+)
+from edgekit.core.tensors import Batch
+from edgekit.distill.program import (
+    CALIBRATION,
+    HELDOUT,
+    KIND,
+    PROGRAM,
+    WEIGHTS,
+    StudentFacts,
+    host,
+    write_npz,
+)
+from edgekit.distill.restorer.attention import Memory
+from edgekit.distill.restorer.diffusion import ONE_STEP_LEVEL, REFERENCE_LEVEL, noised, picture_of
+from edgekit.distill.restorer.one_step import (
+    CODE_TOKENS,
+    CODE_WIDTH,
+    OneStep,
+    enrolled,
+)
+from edgekit.distill.restorer.phone import PhoneRestorer
+from edgekit.distill.restorer.unet import PER_SCALE, UNet, UNetShape, at_level
+from edgekit.distill.students.cost import count_macs, count_parameters
+
+MEMORY_RANGE, CODE_RANGE = 4.0, 4.0
+"""Most of the values of a memory and of a code: files are compared on this scale."""
+
+
+class Program(nn.Module):
+    """A one-step restorer with its references as flat ports, the noise level folded in."""
+
+    def __init__(self, restorer: OneStep) -> None:
+        """Copy what is needed of `restorer`; the reference branch is not."""
+        super().__init__()
+        self.form = restorer.form
+        self.network = at_level(restorer.network, ONE_STEP_LEVEL)
+
+    def forward(self, image: Tensor, *given: Tensor) -> Tensor:
+        """Return the restored picture in [-1, 1]."""
+        level = torch.tensor([ONE_STEP_LEVEL])
+        noisy = noised(image, torch.zeros_like(image), level)
+        memory, extra = None, None
+        if self.form.conditioning == "memory":
+            memory = Memory(layers_of(given[:-1], given[-1].shape[1]), given[-1])
+        elif self.form.conditioning == "code":
+            layers, _ = self.network.memory_of_code(given[0])
+            somebody = (given[0] * given[0]).sum((1, 2))[:, None] > 0
+            memory = Memory(layers, somebody)
+        elif self.form.conditioning == "channels":
+            extra = given[0]
+        velocity = self.network(noisy, level, memory, extra)
+        return picture_of(noisy, velocity, level).clamp(-1, 1)
+
+
+class Enroller(nn.Module):
+    """The reference branch as it ships: one photo to its part of the memory ports."""
+
+    def __init__(self, branch: UNet) -> None:
+        """Copy `branch`, its noise level folded in."""
+        super().__init__()
+        self.network = at_level(branch, REFERENCE_LEVEL)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return one tensor a scale, (1, 2 x layers, tokens, channels)."""
+        return packed(enrolled(self.network, image))
+
+
+def packed(layers: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, ...]:
+    """Put layers (keys and values, 1 x M x C or 1 x R x M x C) into memory ports, one a scale."""
+    ports = []
+    for start in range(0, len(layers), PER_SCALE):
+        both = [part for layer in layers[start : start + PER_SCALE] for part in layer]
+        flat = [part.reshape(1, -1, part.shape[-1]) for part in both]
+        ports.append(torch.stack(flat, 1))
+    return tuple(ports)
+
+
+def layers_of(ports: Sequence[Tensor], places: int) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Undo `packed` for a number of places: keys and values 1 x R x M x C of every layer."""
+    layers = []
+    for port in ports:
+        num, both, tokens, channels = port.shape
+        split = [port[:, i].reshape(num, places, tokens // places, channels) for i in range(both)]
+        layers += list(zip(split[0::2], split[1::2], strict=True))
+    return tuple(layers)
+
+
+def memory_ports(shape: UNetShape, size_px: int, places: int) -> tuple[Port, ...]:
+    """Return the ports of `places` references."""
+    ports = []
+    for start in range(0, len(shape.channels), PER_SCALE):
+        grid, width = shape.grids(size_px)[start], shape.channels[start]
+        ports.append(
+            Port(
+                f"memory_{grid}",
+                (1, 2 * PER_SCALE, places * grid * grid, width),
+                layout="flat",
+                low=-MEMORY_RANGE,
+                high=MEMORY_RANGE,
+            )
+        )
+    return tuple(ports)
+
+
+def code_port() -> Port:
+    """Return the port of an identity code."""
+    shape = (1, CODE_TOKENS, CODE_WIDTH)
+    return Port("code", shape, layout="flat", low=-CODE_RANGE, high=CODE_RANGE)
+
+
+def input_ports(restorer: OneStep | PhoneRestorer, size_px: int) -> tuple[Port, ...]:
+    """Return what the program of `restorer` takes at this size."""
+    image = Port("image", (1, 3, size_px, size_px))
+    if restorer.conditioning == "code" or isinstance(restorer, PhoneRestorer):
+        return image, code_port()
+    places = restorer.form.places
+    if restorer.conditioning == "memory":
+        mask = Port("reference_mask", (1, places), layout="flat", low=0.0, high=1.0)
+        return image, *memory_ports(restorer.network.shape, size_px, places), mask
+    if restorer.conditioning == "channels":
+        return image, Port("references", (1, 3 * places, size_px, size_px), layout="flat")
+    return (image,)
+
+
+def output_port(size_px: int) -> Port:
+    """Return the restored picture's port."""
+    return Port("image_out", (1, 3, size_px, size_px))
+
+
+def write_ported(
+    folder: Path,
+    program: nn.Module,
+    *,
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    calibration: Mapping[str, Batch],
+    heldout: Mapping[str, Batch],
+    quality: Mapping[str, Any],
+    facts: StudentFacts,
+) -> dict[str, Any]:
+    """Write a student folder of any number of ports and return its manifest.
+
+    `calibration` and `heldout` hold an array a port, samples along the first axis, pictures as
+    uint8 (n, S, S, 3). Raises OutputError if `folder` cannot be written.
+    """
+    prepared_folder(folder)
+    program = program.float().cpu().eval().requires_grad_(False)
+    example = tuple(torch.zeros(port.shape) for port in inputs)
+    with torch.no_grad():
+        saved = torch.export.export(program, example)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".pt2-") as place:
+        made = Path(place) / PROGRAM
+        torch.export.save(saved, made)
+        write_bytes(folder / PROGRAM, made.read_bytes())
+    state = {name: value.contiguous() for name, value in program.state_dict().items()}
+    floating = {name: value for name, value in state.items() if value.is_floating_point()}
+    write_bytes(folder / WEIGHTS, safetensors_bytes(floating))
+    write_npz(folder / CALIBRATION, **calibration)
+    write_npz(folder / HELDOUT, **heldout)
+    files = (PROGRAM, WEIGHTS, CALIBRATION, HELDOUT, "recipe.toml", "preview.png", "log.jsonl")
+    manifest = {
+        "name": facts.name,
+        "prompt": facts.prompt,
+        "teacher": facts.teacher,
+        "size_px": inputs[0].shape[-1],
+        "inputs": [asdict(port) for port in inputs],
+        "outputs": [asdict(port) for port in outputs],
+        "parameters": count_parameters(program),
+        "gmac": round(count_macs(program, *example) / 1e9, 4),
+        "base_sha256": facts.base_sha256,
+        "adapter": None,
+        "files": {
+            name: {"sha256": file_sha256(folder / name), "bytes": size_bytes(folder / name)}
+            for name in files
+            if (folder / name).is_file()
+        },
+        "quality": dict(quality),
+        "losses": dict(facts.losses),
+        "seconds": round(facts.seconds, 2),
+        "host": host(),
+        "seed": facts.seed,
+        "licences": dict(facts.licences),
+        **facts.extra,
+    }
+    finish_folder(folder, kind=KIND, recipe_sha256=facts.recipe_sha256, facts=manifest)
+    return read_manifest(folder, kind=KIND)
+
+
+@torch.no_grad()
+def feeds_of(
+    restorer: OneStep | PhoneRestorer,
+    references: Tensor,
+    mask: Tensor,
+    code: Tensor | None,
+) -> dict[str, Batch]:
+    """Return the arrays of every port but the picture's, for each of a batch of people."""
+    restorer = restorer.float().cpu().eval()
+    if isinstance(restorer, PhoneRestorer) or restorer.conditioning == "code":
+        assert code is not None
+        known = torch.where(mask.any(1)[:, None, None], code.float().cpu(), 0.0)
+        return {"code": known.numpy()}
+    places = restorer.form.places
+    references, mask = references[:, :places].cpu(), mask[:, :places].cpu()
+    if restorer.conditioning == "channels":
+        kept = restorer.given(references, mask).extra
+        assert kept is not None
+        return {"references": kept.numpy()}
+    if restorer.conditioning == "none":
+        return {}
+    rows: dict[str, list[Batch]] = {}
+    for i in range(len(references)):
+        layers = tuple(
+            (keys[None], values[None]) for keys, values in restorer.enrolled(references[i])
+        )
+        for port, value in zip(
+            memory_ports(restorer.network.shape, references.shape[-1], places),
+            packed(layers),
+            strict=True,
+        ):
+            rows.setdefault(port.name, []).append(value.numpy())
+    stacked = {name: np.concatenate(values) for name, values in rows.items()}
+    return {**stacked, "reference_mask": mask.float().numpy()}

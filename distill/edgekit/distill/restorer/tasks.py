@@ -1,0 +1,298 @@
+"""The stages of training, each a `learning.Task`: base, recognizer, restorer, sampled baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgekit.distill.faces.sets import FaceBatch, Faces, FaceSampler
+from edgekit.distill.fit_state import fast_bfloat16, placed
+from edgekit.distill.losses.adversarial import discriminator_loss
+from edgekit.distill.restorer.attention import Memory, Seen
+from edgekit.distill.restorer.diffusion import noised, velocity_of
+from edgekit.distill.restorer.landmarks import landmark_loss
+from edgekit.distill.restorer.learning import Batch, Learner, Terms
+from edgekit.distill.restorer.one_step import Encoder, OneStep, Restorer
+from edgekit.distill.restorer.recognizer import EMBEDDING, Recognizer, cosface_loss
+from edgekit.distill.restorer.terms import Terms as PictureTerms
+from edgekit.distill.restorer.terms import TermWeights, fooled
+from edgekit.distill.restorer.unet import UNet
+from edgekit.distill.students.discriminator import fresh_discriminator
+
+BASE_LR, RESTORER_LR, RECOGNIZER_LR, RIVAL_LR = 6e-4, 3e-4, 2e-3, 2e-4
+RIVAL_BETA = 0.5
+SETTLED = 0.6
+"""Share of the budget after which batch norms keep their statistics."""
+
+
+def half(device: torch.device) -> torch.autocast:
+    """Return the context in which products run in bfloat16 where that is faster."""
+    graphed = device.type == "cuda"  # a cached cast would belong to the graph in which it was made
+    return torch.autocast(
+        device.type, torch.bfloat16, enabled=fast_bfloat16(device), cache_enabled=not graphed
+    )
+
+
+def generator_of(seed: int, step: int, device: torch.device) -> torch.Generator:
+    """Return a generator that follows from seed and step alone."""
+    mixed = (seed * 1_000_003 + step) * 6364136223846793005 + 1442695040888963407
+    return torch.Generator(device).manual_seed(mixed % 2**63)
+
+
+class Pictures:
+    """Clean faces of training, some mirrored, drawn by step."""
+
+    def __init__(self, faces: Faces, count: int, seed: int) -> None:
+        """Draw `count` a step, every person as often as any other."""
+        self.faces, self.count, self.seed = faces, count, seed
+        owner = faces.identities.cpu()
+        share = 1.0 / torch.bincount(owner, minlength=len(faces.people)).clamp(min=1)
+        self.shares = share[owner].double()
+
+    def drawn(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return faces (B x 3 x S x S in [-1, 1]) and whose they are."""
+        dice = generator_of(self.seed, step, torch.device("cpu"))
+        rows = torch.multinomial(self.shares, self.count, replacement=True, generator=dice)
+        flips = (torch.rand(self.count, 1, 1, 1, generator=dice) < 0.5).to(self.faces.images.device)
+        rows = rows.to(self.faces.images.device)
+        images = self.faces.images[rows].float() / 127.5 - 1
+        return torch.where(flips, images.flip(-1), images), self.faces.identities[rows]
+
+
+class BaseTask:
+    """Pretraining: the U-Net learns to denoise faces."""
+
+    def __init__(self, network: UNet, pictures: Pictures, device: torch.device) -> None:
+        """Place the network on `device`."""
+        self.device, self.pictures = device, pictures
+        self.network = cast(UNet, placed(network, device).train())
+        self.learners = {"network": Learner(self.network, BASE_LR)}
+
+    def batch(self, step: int) -> Batch:
+        """Return faces, noise and noise levels; half of the levels are low, where the work is."""
+        faces, _ = self.pictures.drawn(step)
+        dice = generator_of(self.pictures.seed + 1, step, self.device)
+        noise = torch.randn(faces.shape, generator=dice, device=self.device)
+        level = torch.rand(len(faces), generator=dice, device=self.device) ** 1.5
+        return {"faces": faces.to(self.device), "noise": noise, "level": level}
+
+    def phase(self, share: float) -> Hashable:
+        """There is one."""
+        return None
+
+    def advance(self, batch: Batch, phase: Hashable) -> Terms:
+        """Do one step on the squared error of the velocity."""
+        wanted = velocity_of(batch["faces"], batch["noise"], batch["level"])
+        with half(self.device):
+            answer = self.network(
+                noised(batch["faces"], batch["noise"], batch["level"]), batch["level"]
+            )
+        loss = F.mse_loss(answer.float(), wanted)
+        self.learners["network"].step(loss)
+        return {"loss": loss.detach()}
+
+
+class RecognizerTask:
+    """The net of the identity term learns to tell the people of the training split apart."""
+
+    def __init__(self, network: Recognizer, pictures: Pictures, device: torch.device) -> None:
+        """Place the network on `device`; one centre a person is trained with it."""
+        self.device, self.pictures = device, pictures
+        self.network = cast(Recognizer, placed(network, device))
+        people = len(pictures.faces.people)
+        dice = torch.Generator().manual_seed(pictures.seed)
+        centres = nn.Parameter(torch.randn(people, EMBEDDING, generator=dice).to(device))
+        self.both = nn.ModuleDict({"network": self.network})
+        self.both.register_parameter("centres", centres)
+        self.learners = {"network": Learner(self.both, RECOGNIZER_LR)}
+
+    def batch(self, step: int) -> Batch:
+        """Return faces and whose they are."""
+        faces, identity = self.pictures.drawn(step)
+        return {"faces": faces.to(self.device), "identity": identity.to(self.device)}
+
+    def phase(self, share: float) -> Hashable:
+        """Return whether the norms are settled."""
+        return share >= SETTLED
+
+    def advance(self, batch: Batch, phase: Hashable) -> Terms:
+        """Do one step on the large-margin loss."""
+        self.network.train(not phase)
+        with half(self.device):
+            embedded = self.network(batch["faces"])
+        centres = cast(Tensor, self.both.centres)
+        loss = cosface_loss(embedded, centres, batch["identity"])
+        self.learners["network"].step(loss)
+        with torch.no_grad():
+            guess = (embedded @ F.normalize(centres, dim=1).T).argmax(1)
+            right = (guess == batch["identity"]).float().mean()
+        return {"loss": loss.detach(), "right": right}
+
+
+def as_batch(drawn: FaceBatch, device: torch.device) -> Batch:
+    """Return what training needs of a batch of faces."""
+    return {
+        "target": drawn.target.to(device),
+        "degraded": drawn.degraded.to(device),
+        "references": drawn.references.to(device),
+        "mask": drawn.reference_mask.to(device),
+        "target_landmarks": drawn.target_landmarks.to(device),
+        "reference_landmarks": drawn.reference_landmarks.to(device),
+    }
+
+
+class RestorerTask:
+    """A one-step network learns to restore; a judge of patches learns beside it."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        sampler: FaceSampler,
+        terms: PictureTerms,
+        device: torch.device,
+        *,
+        batch: int,
+        seed: int,
+        encoder: Encoder | None = None,
+        teacher: nn.Module | None = None,
+        lr: float = RESTORER_LR,
+        judge_width: int = 48,
+    ) -> None:
+        """`network` is a `Restorer`; `encoder` makes the codes of one that takes a code.
+
+        A `teacher`, another `Restorer`, adds the distance to its pictures of the same portraits.
+        """
+        self.device, self.sampler, self.seed, self.count = device, sampler, seed, batch
+        self.network = placed(network, device)
+        self.encoder = encoder
+        self.teacher = None if teacher is None else placed(teacher, device).requires_grad_(False)
+        self.norms = any(isinstance(part, nn.BatchNorm2d) for part in self.network.modules())
+        self.terms = terms.to(device)
+        self.learners = {"network": Learner(self.network, lr)}
+        self.judge: nn.Module | None = None
+        if terms.weights.adversarial:
+            self.judge = placed(fresh_discriminator(judge_width, seed=seed), device)
+            self.learners["judge"] = Learner(self.judge, RIVAL_LR, beta=RIVAL_BETA)
+
+    def batch(self, step: int) -> Batch:
+        """Return targets, degraded forms, references, and codes if there is an encoder."""
+        batch = as_batch(self.sampler.at(step, self.count, seed=self.seed), self.device)
+        if self.encoder is not None:
+            with torch.no_grad():
+                batch["code"] = self.encoder(batch["references"], batch["mask"]).float()
+        return batch
+
+    def phase(self, share: float) -> Hashable:
+        """Return whether batch norms, where there are any, are settled."""
+        return self.norms and share >= SETTLED
+
+    def advance(self, batch: Batch, phase: Hashable) -> Terms:
+        """Do one step of the judge and one of the restorer."""
+        if self.norms:
+            self.network.train(not phase)
+        restorer = cast(Restorer, self.network)
+        watched = self.terms.weights.landmark > 0 and restorer.conditioning == "memory"
+        seen = Seen() if watched else None
+        with half(self.device):
+            given = restorer.given(batch["references"], batch["mask"], batch.get("code"))
+            made = restorer.restored(batch["degraded"], given, seen)
+        made = made.float()
+        found: Terms = {}
+        if self.judge is not None:
+            found["judge"] = self._judged(batch, made.detach())
+            with half(self.device):
+                found["adversarial"] = fooled(self.judge, batch["degraded"], made)
+        with half(self.device):
+            found |= self.terms(made, batch["target"])
+        if self.teacher is not None:
+            found["taught"] = self._taught(batch, made)
+        if seen is not None and given.memory is not None:
+            found["landmark"] = self._landmarks(restorer, batch, seen, given.memory)
+        loss = self.terms.total(found)
+        self.learners["network"].step(loss)
+        return {name: value.detach() for name, value in {**found, "loss": loss}.items()}
+
+    def _taught(self, batch: Batch, made: Tensor) -> Tensor:
+        teacher = cast(Restorer, self.teacher)
+        with torch.no_grad(), half(self.device):
+            given = teacher.given(batch["references"], batch["mask"], batch.get("code"))
+            wanted = teacher.restored(batch["degraded"], given).float().clamp(-1, 1)
+        far = F.l1_loss(made, wanted)
+        if self.terms.features is not None:
+            with half(self.device):
+                far = far + 2 * self.terms.features(made.clamp(-1, 1), wanted).float()
+        return far
+
+    def _landmarks(self, restorer: Restorer, batch: Batch, seen: Seen, memory: Memory) -> Tensor:
+        size_px = batch["target"].shape[-1]
+        return landmark_loss(
+            seen.queries,
+            [keys for keys, _ in memory.layers],
+            grids=restorer.grids(size_px),
+            head_dim=restorer.head_dim,
+            size_px=size_px,
+            target_points=batch["target_landmarks"],
+            reference_points=batch["reference_landmarks"],
+            mask=batch["mask"],
+        )
+
+    def _judged(self, batch: Batch, made: Tensor) -> Tensor:
+        assert self.judge is not None
+        source = torch.cat((batch["degraded"], batch["degraded"]))
+        with half(self.device):
+            scores = self.judge(source, torch.cat((batch["target"], made))).float()
+        loss = discriminator_loss(*scores.chunk(2))
+        self.learners["judge"].step(loss)
+        return loss.detach()
+
+
+class SampledTask:
+    """The baseline: a diffusion model of portraits that sees the degraded one and references."""
+
+    def __init__(
+        self, network: OneStep, sampler: FaceSampler, device: torch.device, *, batch: int, seed: int
+    ) -> None:
+        """`network` has three extra channels for the degraded portrait."""
+        self.device, self.sampler, self.seed, self.count = device, sampler, seed, batch
+        self.network = cast(OneStep, placed(network, device))
+        self.learners = {"network": Learner(self.network, RESTORER_LR)}
+
+    def batch(self, step: int) -> Batch:
+        """Return a batch of faces with noise."""
+        batch = as_batch(self.sampler.at(step, self.count, seed=self.seed), self.device)
+        dice = generator_of(self.seed + 2, step, self.device)
+        shape = batch["target"].shape
+        batch["noise"] = torch.randn(shape, generator=dice, device=self.device)
+        batch["level"] = torch.rand(shape[0], generator=dice, device=self.device)
+        return batch
+
+    def phase(self, share: float) -> Hashable:
+        """There is one."""
+        return None
+
+    def advance(self, batch: Batch, phase: Hashable) -> Terms:
+        """Do one step on the squared error of the velocity."""
+        wanted = velocity_of(batch["target"], batch["noise"], batch["level"])
+        noisy = noised(batch["target"], batch["noise"], batch["level"])
+        with half(self.device):
+            given = self.network.given(batch["references"], batch["mask"])
+            answer = self.network.network(
+                noisy, batch["level"], given.memory, batch["degraded"], None
+            )
+        loss = F.mse_loss(answer.float(), wanted)
+        self.learners["network"].step(loss)
+        return {"loss": loss.detach()}
+
+
+def terms_for(weights: TermWeights, recognizer: nn.Module | None, size_px: int) -> PictureTerms:
+    """Return the frozen comparison of pictures that a restorer is trained with."""
+    return PictureTerms(weights, recognizer, size_px)
+
+
+def state_of(network: nn.Module) -> dict[str, Any]:
+    """Return a network's weights on the processor."""
+    return {name: value.detach().cpu() for name, value in network.state_dict().items()}
