@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
 from tests.benchmarks import android_texts as android
 
-from edgekit.benchmarks.devices.adb import Adb, only_device
 from edgekit.benchmarks.devices.facts import DeviceFacts, read_facts, sections
-from edgekit.benchmarks.devices.named import transport_named
 from edgekit.benchmarks.devices.preflight import Limits, check_fit, cooled
 from edgekit.benchmarks.devices.result import (
     check_result,
@@ -23,11 +20,9 @@ from edgekit.benchmarks.devices.result import (
 from edgekit.benchmarks.devices.samples import Samples, samples_of
 from edgekit.benchmarks.devices.verdicts import strict_faults, verdicts
 from edgekit.benchmarks.statistics import summary
-from edgekit.cli.main import run
 from edgekit.core.errors import (
     BadInput,
     DeviceUnreachable,
-    EdgekitError,
     ParityFailed,
     QualityFailed,
 )
@@ -249,99 +244,6 @@ def test_a_computer_may_be_warmer_than_a_phone():
     assert cooled(lambda: board, board, Limits()) is board
     with pytest.raises(DeviceUnreachable, match="above 50 °C"):
         cooled(lambda: board, board, Limits(temperature_c=50, patience_s=0))
-
-
-@pytest.fixture
-def adb_says(tmp_path, monkeypatch):
-    """A stand-in for adb that lists devices: a real phone is needed to be unauthorized."""
-
-    def write(listing: str, code: int = 0) -> None:
-        program = tmp_path / "adb"
-        program.write_text(f"#!/bin/sh\ncat <<'END'\nList of devices attached\n{listing}\nEND\n")
-        program.write_text(program.read_text() + f"echo cannot bind >&2\nexit {code}\n")
-        program.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-
-    return write
-
-
-@pytest.mark.parametrize(
-    ("state", "sentence", "hint"),
-    [
-        ("unauthorized", "31JEC is unauthorized", "accept the question about USB debugging"),
-        ("offline", "31JEC is offline", "cable out and in"),
-        ("no permissions (user in plugdev?); see [http]", "31JEC is no permissions", "udev"),
-        ("recovery", "31JEC is recovery", "adb reboot"),
-    ],
-)
-def test_a_phone_that_is_not_ready_says_what_to_do(
-    adb_says, toy_bundle, capsys, state, sentence, hint
-):
-    adb_says(f"31JEC\t{state}")
-
-    code = run(["bench", str(toy_bundle), "--device", "adb:31JEC"])
-
-    said = capsys.readouterr().err
-    assert code == 8
-    assert sentence in said
-    assert hint in said
-
-
-def test_adb_alone_takes_the_only_device_and_refuses_none_or_two(adb_says):
-    adb_says("31JEC\tdevice")
-    assert only_device() == Adb("31JEC")
-
-    adb_says("31JEC\tdevice\n4GX\tdevice")
-    with pytest.raises(DeviceUnreachable, match="2 devices") as two:
-        transport_named("adb")
-    adb_says("")
-    with pytest.raises(DeviceUnreachable, match="knows no device"):
-        transport_named("adb:auto")
-
-    assert "adb:31JEC" in two.value.hint
-
-
-def test_a_machine_without_adb_or_with_a_broken_one_says_so(adb_says, monkeypatch, tmp_path):
-    adb_says("", code=1)
-    with pytest.raises(DeviceUnreachable, match="adb failed: cannot bind"):
-        only_device()
-    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    with pytest.raises(EdgekitError, match="adb is not installed") as missing:
-        only_device()
-
-    assert missing.value.exit_code == 3
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "sentence"),
-    [
-        (["--device", "lokal"], 2, "did you mean 'local'"),
-        (["--device", "local:x"], 2, "names no device"),
-        (["--device", "web:lynx"], 2, "unknown browser 'lynx'"),
-        (["--device", "local", "--runner", "x"], 2, "unknown runner"),
-        (["--device", "local", "--baseline", "teacher"], 2, "never on a --device"),
-        (["--device", "local", "--device", "adb"], 2, "given twice"),
-        (["--device", "local", "--min-seconds", "200"], 2, "longer than --budget 120"),
-        (["--device", "local", "--target", "tv"], 2, "no file that was asked for"),
-        (["--strict"], 2, "need --device"),
-        (["--device", "local", "--against", __file__], 4, "is not readable JSON"),
-        (["--device", "ios:00008130"], 7, "from a Mac only"),
-    ],
-)
-def test_a_mistake_is_one_sentence(toy_bundle, capsys, monkeypatch, words, code, sentence):
-    monkeypatch.setattr("sys.platform", "linux")
-
-    assert run(["bench", str(toy_bundle), *words]) == code
-    assert sentence in capsys.readouterr().err
-
-
-def test_a_dry_run_says_what_would_be_done(toy_bundle, capsys):
-    code = run(["bench", str(toy_bundle), "--device", "adb:x", "--strict", "--dry-run"])
-
-    plan = json.loads(capsys.readouterr().out)
-    assert code == 0
-    assert "1024" in str(plan["plan"])
-    assert plan["device"] == "adb:x"
 
 
 def result(ms: list[float], **device) -> dict:
