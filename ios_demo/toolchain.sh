@@ -9,7 +9,8 @@
 # Debian 13 root folder with Debian's own `swiftlang` (3.4 GB, about 3 minutes; needs root and
 # debootstrap, whose packages are signed by Debian) in $EDGEKIT_SWIFT_ROOT, by default
 # ~/.cache/edgekit/swift-trixie. `run` enters it in a mount namespace of its own: it leaves no mount
-# behind, and sees of this machine only the repository.
+# behind, and sees of this machine only the repository and the folder $EDGEKIT_SEE, if that is set.
+# Variables EDGEKIT_* are handed on.
 set -euo pipefail
 
 ROOT=${EDGEKIT_SWIFT_ROOT:-${XDG_CACHE_HOME:-$HOME/.cache}/edgekit/swift-trixie}
@@ -64,16 +65,21 @@ install() {
 
 # Run a command below $ROOT; the repository lies there at its own path.
 inside() {
-  mkdir -p "$ROOT$REPOSITORY"
+  local variables
+  mapfile -t variables < <(env | grep -E '^EDGEKIT_[A-Z_]+=' || true)
   unshare --mount --propagation private bash -euc '
-    root=$1 repository=$2 folder=$3; shift 3
+    root=$1; shift
     mount -t proc proc "$root/proc"
     mount --rbind /dev "$root/dev"
-    mount --bind "$repository" "$root$repository"
+    while [ "$1" != -- ]; do
+      if [ -n "$1" ]; then mkdir -p "$root$1"; mount --bind "$1" "$root$1"; fi
+      shift
+    done
+    shift
     exec chroot "$root" env -i PATH=/usr/bin:/bin:/usr/sbin:/sbin HOME=/root LANG=C.UTF-8 TERM=dumb \
-      EDGEKIT_GOLDEN="${EDGEKIT_GOLDEN-}" EDGEKIT_BUNDLE="${EDGEKIT_BUNDLE-}" \
-      bash -euc "cd \"\$1\"; shift; exec \"\$@\"" _ "$folder" "$@"
-  ' _ "$ROOT" "$REPOSITORY" "${FOLDER:-/}" "$@"
+      "$@"
+  ' _ "$ROOT" "$REPOSITORY" "${EDGEKIT_SEE-}" -- "${variables[@]}" \
+    bash -euc 'cd "$1"; shift; exec "$@"' _ "${FOLDER:-/}" "$@"
 }
 
 run() {

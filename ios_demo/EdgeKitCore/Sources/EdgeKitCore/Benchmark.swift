@@ -133,9 +133,8 @@ extension Editor {
     var thermal = [device.thermal()]
     for index in 0..<warmup + calls {
       try Task.checkCancellation()
-      let before = clock.cpuMs()
       let made = try await edit(photo)
-      let spent = clock.cpuMs() - before
+      let spent = made.latency.modelCPU
       if index >= warmup {
         wall.append(made.latency.model)
         cpu.append(spent)

@@ -6,6 +6,8 @@ public struct Latency: Sendable, Equatable {
   public var model = 0.0
   public var post = 0.0
   public var tiles = 0
+  /// Processor time of this process during the model's calls.
+  public var modelCPU = 0.0
 
   public init(pre: Double = 0, model: Double = 0, post: Double = 0, tiles: Int = 0) {
     (self.pre, self.model, self.post, self.tiles) = (pre, model, post, tiles)
@@ -83,11 +85,12 @@ public actor Editor {
       let began = clock.wallMs()
       var feeds = extra
       feeds[input.name] = input.isImage ? .picture(tile) : .numbers(portValues(tile, input))
-      let ready = clock.wallMs()
+      let (ready, busy) = (clock.wallMs(), clock.cpuMs())
       let outputs = try await model.engine.run(feeds)
       let answered = clock.wallMs()
       spent.pre += ready - began
       spent.model += answered - ready
+      spent.modelCPU += clock.cpuMs() - busy
       spent.tiles += 1
       return try levels(of: outputs)
     }

@@ -173,11 +173,19 @@ private let read: Result<Golden, any Error> = Result {
 
 func golden() throws -> Golden { try read.get() }
 
-/// The manifests and sealed texts as they stand in the file: their own decoding is what is tested.
+/// Parts as they stand in the file, where their decoding is what is tested.
 func goldenValue(_ key: String) throws -> [[String: Any]] {
+  try goldenJSON()[key] as? [[String: Any]] ?? []
+}
+
+func goldenObject(_ key: String) throws -> [String: Any] {
+  try goldenJSON()[key] as? [String: Any] ?? [:]
+}
+
+private func goldenJSON() throws -> [String: Any] {
   guard let goldenFile else { throw GoldenMissing() }
   let value = try JSONSerialization.jsonObject(with: try Data(contentsOf: goldenFile))
-  return (value as? [String: Any])?[key] as? [[String: Any]] ?? []
+  return value as? [String: Any] ?? [:]
 }
 
 func near(_ got: [Float], _ wanted: [Float], _ tolerance: Float) -> Bool {

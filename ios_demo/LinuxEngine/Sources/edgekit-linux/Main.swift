@@ -1,0 +1,61 @@
+import EdgeKitCore
+import EdgeKitStudio
+import Foundation
+
+/// What tests call:
+///
+///     edgekit-linux autorun BUNDLES                 as the app does when EDGEKIT_AUTORUN asks for it
+///     edgekit-linux edit BUNDLE FILE IN W H OUT [CONCEPT=WEIGHT ...]
+///                                                   raw RGB bytes in and out, through the studio's editor
+@main
+struct Main {
+  static func main() async {
+    do {
+      try await run(Array(CommandLine.arguments.dropFirst()))
+    } catch {
+      FileHandle.standardError.write(Data("edgekit-linux: \(sentence(of: error))\n".utf8))
+      exit(4)
+    }
+  }
+
+  private static func run(_ words: [String]) async throws {
+    switch words.first {
+    case "autorun" where words.count == 2:
+      guard let run = try Autorun(environment: ProcessInfo.processInfo.environment) else {
+        throw EdgekitError("EDGEKIT_AUTORUN is not set", hint: "set it to 1")
+      }
+      let bundles = BundleFolder.all(in: URL(fileURLWithPath: words[1]))
+      let passed = await run.run(bundles: bundles, loader: LiteRTLoader(), system: 99) { print($0) }
+      exit(passed ? 0 : 1)
+    case "edit" where words.count >= 7:
+      try await edit(words)
+    default:
+      throw EdgekitError("unknown words", hint: "see Main.swift")
+    }
+  }
+
+  private static func edit(_ words: [String]) async throws {
+    let bundle = try BundleFolder(at: URL(fileURLWithPath: words[1]))
+    guard let entry = bundle.manifest.models.first(where: { $0.path == words[2] }),
+      let width = Int(words[4]), let height = Int(words[5])
+    else { throw EdgekitError("no such file or size", hint: "see the manifest") }
+    let bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: words[3])))
+    let photo = Photo(size: Size(height: height, width: width), bytes: bytes)
+    let editor = try await Editor(bundle, entry, on: .all, by: LiteRTLoader())
+    let weights = words.dropFirst(7).compactMap { word -> (name: String, weight: Double)? in
+      let parts = word.split(separator: "=")
+      guard parts.count == 2, let weight = Double(parts[1]) else { return nil }
+      return (String(parts[0]), weight)
+    }
+    var lost = 0.0
+    if !weights.isEmpty { lost = try await editor.use(weights) }
+    let made = try await editor.edit(photo)
+    try Data(made.photo.bytes).write(to: URL(fileURLWithPath: words[6]))
+    let facts: [String: Any] = [
+      "tiles": made.latency.tiles, "pre_ms": made.latency.pre, "model_ms": made.latency.model,
+      "post_ms": made.latency.post, "lost": lost,
+    ]
+    let line = try JSONSerialization.data(withJSONObject: facts, options: .sortedKeys)
+    print(String(decoding: line, as: UTF8.self))
+  }
+}
