@@ -4,7 +4,7 @@ After Omni-ID (arXiv:2412.09694): patch tokens of all photos are keys and values
 then the queries attend to each other. The queries are constants, so that the softmax over the
 tokens of all photos is a quotient of two sums over photos:
 
-    code = refined(sum_i numerator(photo_i) / sum_i denominator(photo_i))
+    code = refined(sum_i numerator(photo_i) / (sum_i denominator(photo_i) + sink))
 
 A phone keeps the two sums (the state) and adds one photo a call; nothing depends on the order, a
 missing photo adds zero, and a photo that is to be forgotten can be subtracted. docs/adr/0007 says
@@ -28,6 +28,9 @@ from edgekit.distill.identity.shape import IdentityShape
 SHARPEST = 10.0
 """Bound of an attention logit. Bounded logits need no running maximum, which is what lets the state
 be a plain sum, and keep it within float16."""
+SINK = 0.05
+"""Weight of a token without content that every query also sees: a query that found nothing says so,
+and the quotient is bounded for every state that a device may hold."""
 LEAST = 1e-6
 
 
@@ -96,8 +99,8 @@ class IdentityEncoder(nn.Module):
         """Return the codes B x Q x W of summed states."""
         count, width, heads = len(state_BQS), self.shape.width, self.shape.heads
         numerator_BQHE = state_BQS[..., :width].reshape(count, -1, heads, width // heads)
-        denominator_BQH1 = state_BQS[..., width:].unsqueeze(-1)
-        seen_BQW = (numerator_BQHE / (denominator_BQH1 + LEAST)).reshape(count, -1, width)
+        denominator_BQH1 = torch.relu(state_BQS[..., width:]).unsqueeze(-1)
+        seen_BQW = (numerator_BQHE / (denominator_BQH1 + SINK)).reshape(count, -1, width)
         x_BQW = self.start + self.out(seen_BQW)
         x_BQW = x_BQW + self.feed(self.norm_out(x_BQW))
         for block in self.refine:
@@ -126,8 +129,9 @@ class IdentityEncoder(nn.Module):
         query_1HQE = _unit(split_heads(self.queries, heads))
         key_PHTE = _unit(split_heads(key_PTW, heads))
         scale_H11 = self.sharpness.exp().clamp(max=SHARPEST)
-        alike_PHQT = query_1HQE @ key_PHTE.transpose(2, 3)
-        return torch.exp((alike_PHQT.float() - 0.5) * scale_H11)
+        # The constant goes on the right: LiteRT's int8 kernels take weights there alone.
+        alike_PHTQ = key_PHTE @ query_1HQE.transpose(2, 3)
+        return torch.exp((alike_PHTQ.float() - 0.5) * scale_H11).transpose(2, 3)
 
 
 class OnePhoto(nn.Module):
@@ -141,9 +145,9 @@ class OnePhoto(nn.Module):
         super().__init__()
         self.encoder = encoder
 
-    def forward(self, image: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Add `image` (1, 3, size, size) to `state` (1, Q, S)."""
-        total = state + self.encoder.state(image)
+    def forward(self, image: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
+        """Add `image` (1, 3, size, size) to the state `sums` (1, Q, S)."""
+        total = sums + self.encoder.state(image)
         return total, self.encoder.code(total)
 
 

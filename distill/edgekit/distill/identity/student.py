@@ -1,0 +1,175 @@
+"""The encoder as a student folder, so that `edgekit export` and all that follows can take it.
+
+student.pt2            ``image`` (1, 3, S, S), ``sums`` (1, Q, S) -> ``sums_out``, ``code``
+weights.safetensors    what training goes on from
+calibration.npz        image, sums: faces of training people, with the sums of earlier photos
+heldout.npz            the same of people that no training saw
+manifest.json          ports, shape, how alike codes of one person and of two are
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as safetensors_values
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor
+
+from edgekit.core.errors import BadInput
+from edgekit.core.seams import Port
+from edgekit.core.store import (
+    file_sha256,
+    finish_folder,
+    prepared_folder,
+    read_manifest,
+    size_bytes,
+    write_bytes,
+)
+from edgekit.distill.faces.sets import Faces
+from edgekit.distill.identity.encoder import IdentityEncoder, OnePhoto, fresh_encoder
+from edgekit.distill.identity.shape import IdentityShape
+from edgekit.distill.program import (
+    CALIBRATION,
+    HELDOUT,
+    KIND,
+    PROGRAM,
+    WEIGHTS,
+    host,
+    write_npz,
+)
+from edgekit.distill.students.cost import count_macs, count_parameters
+
+SAMPLES = 24
+"""Faces in calibration.npz and in heldout.npz."""
+CODE_RANGE = 4.0
+"""Almost all values of a code are smaller; differences of exported files are measured by it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderFacts:
+    """What the manifest says besides what can be read off the encoder."""
+
+    recipe_sha256: str
+    name: str = "identity"
+    seed: int = 0
+    seconds: float = 0.0
+    quality: Mapping[str, Any] = field(default_factory=dict)
+    licences: Mapping[str, str] = field(default_factory=dict)
+
+
+def ports(
+    shape: IdentityShape, *, state_range: float = 1.0
+) -> tuple[tuple[Port, Port], tuple[Port, Port]]:
+    """Return the input and the output ports of an encoder whose states reach `state_range`."""
+    image = Port("image", (1, 3, shape.size_px, shape.size_px))
+    state, state_out = (
+        Port(name, (1, *shape.state), layout="flat", low=-state_range, high=state_range)
+        for name in ("sums", "sums_out")
+    )
+    code = Port("code", (1, *shape.code), layout="flat", low=-CODE_RANGE, high=CODE_RANGE)
+    return (image, state), (state_out, code)
+
+
+def write_encoder(
+    folder: Path, encoder: IdentityEncoder, train: Faces, heldout: Faces, facts: EncoderFacts
+) -> dict[str, Any]:
+    """Write the student folder of `encoder` and return its manifest.
+
+    `train` and `heldout` have faces of the encoder's size. Raises OutputError if `folder` cannot be
+    written.
+    """
+    prepared_folder(folder)
+    shape = encoder.shape
+    encoder = encoder.float().cpu().eval().requires_grad_(False)
+    student = OnePhoto(encoder)
+    example = torch.zeros(1, 3, shape.size_px, shape.size_px), torch.zeros(1, *shape.state)
+    with torch.no_grad():
+        program = torch.export.export(student, example)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".pt2-") as place:
+        made = Path(place) / PROGRAM
+        torch.export.save(program, made)
+        write_bytes(folder / PROGRAM, made.read_bytes())
+    state = {name: value.contiguous() for name, value in encoder.state_dict().items()}
+    write_bytes(folder / WEIGHTS, safetensors_bytes(state))
+    samples = _samples(encoder, train)
+    write_npz(folder / CALIBRATION, **samples)
+    write_npz(folder / HELDOUT, **_samples(encoder, heldout))
+    inputs, outputs = ports(shape, state_range=_rounded_up(np.abs(samples["sums"]).max()))
+    files = (PROGRAM, WEIGHTS, CALIBRATION, HELDOUT)
+    manifest = {
+        "name": facts.name,
+        "prompt": "",
+        "teacher": "none",
+        "size_px": shape.size_px,
+        "identity_shape": asdict(shape),
+        "inputs": [asdict(port) for port in inputs],
+        "outputs": [asdict(port) for port in outputs],
+        "parameters": count_parameters(student),
+        "gmac": round(count_macs(student, *example) / 1e9, 4),
+        "adapter": None,
+        "files": {
+            file: {"sha256": file_sha256(folder / file), "bytes": size_bytes(folder / file)}
+            for file in files
+        },
+        "quality": dict(facts.quality),
+        "seconds": round(facts.seconds, 2),
+        "host": host(),
+        "seed": facts.seed,
+        "licences": dict(facts.licences),
+    }
+    finish_folder(folder, kind=KIND, recipe_sha256=facts.recipe_sha256, facts=manifest)
+    return read_manifest(folder, kind=KIND)
+
+
+def read_encoder(folder: Path) -> tuple[IdentityEncoder, dict[str, Any]]:
+    """Return the encoder of a student folder, in eval mode, and the folder's manifest.
+
+    Raises BadInput for a folder that holds something else, or whose weights were changed.
+    """
+    manifest = read_manifest(folder, kind=KIND)
+    if "identity_shape" not in manifest:
+        raise BadInput(
+            f"{folder} holds a student that makes pictures, not an identity encoder",
+            hint="name a folder written by `edgekit identity train`",
+        )
+    path = folder / WEIGHTS
+    try:
+        if file_sha256(path) != manifest["files"][WEIGHTS]["sha256"]:
+            raise ValueError("its sha256 is not the one in the manifest")
+        encoder = fresh_encoder(IdentityShape(**manifest["identity_shape"]), seed=0)
+        encoder.load_state_dict(safetensors_values(path.read_bytes()))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise BadInput(
+            f"{path} does not hold the encoder of its manifest: {error}",
+            hint="copy the folder again, or train the encoder anew",
+        ) from error
+    return encoder.eval().requires_grad_(False), manifest
+
+
+@torch.no_grad()
+def _samples(encoder: IdentityEncoder, faces: Faces) -> dict[str, np.ndarray[Any, Any]]:
+    """Return faces, and for every second one the state of the photos before it."""
+    rows = torch.linspace(0, len(faces.images) - 1, min(SAMPLES, len(faces.images))).long()
+    images = faces.images[rows.to(faces.images.device)].cpu()
+    added = encoder.state(images.float() / 127.5 - 1)
+    states = torch.zeros_like(added)
+    for i in range(1, len(rows), 2):
+        states[i] = added[max(0, i - 1 - i % 6) : i].sum(0)
+    return {"image": images.permute(0, 2, 3, 1).numpy(), "sums": _float(states)}
+
+
+def _rounded_up(value: float) -> float:
+    """Return the next power of two."""
+    return float(2.0 ** math.ceil(math.log2(max(float(value), 1e-6))))
+
+
+def _float(values: Tensor) -> np.ndarray[Any, Any]:
+    return values.float().numpy()
