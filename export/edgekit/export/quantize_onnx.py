@@ -6,9 +6,11 @@ is several times slower than float there.
 
 from __future__ import annotations
 
+import math
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +52,13 @@ class Choice:
 
 
 _CONVOLUTIONS = ("Conv", "Relu", "Resize")
+_PRODUCTS = ("MatMul", "Gemm")
 INT8_RECIPES: dict[str, Choice] = {
     "ends-1": Choice(_CONVOLUTIONS, 1),
     "ends-2": Choice(_CONVOLUTIONS, 2),
     "ends-3": Choice(_CONVOLUTIONS, 3),
     "convolutions": Choice(_CONVOLUTIONS),
-    "all": Choice((*_CONVOLUTIONS, "MatMul", "Gemm")),
+    "all": Choice((*_CONVOLUTIONS, *_PRODUCTS)),
     "percentile": Choice(_CONVOLUTIONS, percentile=True),
     "s8s8": Choice(_CONVOLUTIONS, signed=True),
 }
@@ -104,25 +107,43 @@ def write_quantized(
 def static_int8(source: Path, path: Path, *, recipe: str, feeds: Sequence[Feed]) -> str:
     """Quantize the fp32 file `source` into `path` and return the recipe in words."""
     choice = INT8_RECIPES[recipe]
-    symmetric = {"ActivationSymmetric": True} if choice.signed else {}
-    write_quantized(source, path, choice=choice, feeds=feeds, **symmetric)
+    options: dict[str, object] = {"ActivationSymmetric": True} if choice.signed else {}
+    if _mostly_products(source) and not set(_PRODUCTS) & set(choice.operators):
+        choice = replace(choice, operators=(*choice.operators, *_PRODUCTS))
+        options["MatMulConstBOnly"] = True  # attention's own products stay float
+    write_quantized(source, path, choice=choice, feeds=feeds, **options)
     return f"{choice.words()}; {len(feeds)} calibration samples"
+
+
+def _mostly_products(source: Path) -> bool:
+    """Tell whether more weights of a file stand in matrix products than in convolutions.
+
+    A file of convolutions gains nothing from int8 products; one of transformer blocks would hold no
+    int8 at all without.
+    """
+    graph = onnx.load(source).graph
+    sizes = {str(tensor.name): math.prod(tensor.dims) for tensor in graph.initializer}
+    held: Counter[str] = Counter()
+    for node in graph.node:
+        held[str(node.op_type)] += max((sizes.get(str(name), 0) for name in node.input), default=0)
+    return sum(held[kind] for kind in _PRODUCTS) > held["Conv"]
 
 
 def _float_layers(model: Any, choice: Choice) -> list[str]:
     """Return the layers at most `float_depth` layers away from a picture that goes in or out.
 
-    An input that is no picture (a base's adapter) is near every layer and says nothing.
+    An input that is no picture (a base's adapter) is near every layer and says nothing, and so does
+    an end without any picture (a code that comes out).
     """
     nodes = list(model.graph.node)
-    inward = _depths(nodes, _pictures(model.graph.input))
     turned = [_Turned(node) for node in reversed(nodes)]
-    outward = _depths(turned, _pictures(model.graph.output))
+    ends = ((nodes, model.graph.input), (turned, model.graph.output))
+    depths = [_depths(way, pictures) for way, end in ends if (pictures := _pictures(end))]
     return [
         node.name
         for node in nodes
         if node.op_type in _LAYERS
-        and min(inward.get(node.name, 1), outward.get(node.name, 1)) <= choice.float_depth
+        and any(depth.get(node.name, 1) <= choice.float_depth for depth in depths)
     ]
 
 
