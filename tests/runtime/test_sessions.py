@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests import needs
 
 from edgekit.core.errors import BadInput, DependencyMissing, EdgekitError, TargetUnsupported
 from edgekit.core.seams import Port, Session
-from edgekit.runtime import sessions
+from edgekit.runtime import open_bundle, sessions
 from edgekit.runtime.sessions import obstacle, open_session
 from edgekit.runtime.sessions.fake import fake_image_session
 
@@ -52,13 +53,90 @@ def test_a_wrong_feed_is_refused_not_converted(toy_bundle, feeds):
         session.run(feeds)
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".tflite", ".aimodel"])
-def test_a_damaged_file_is_one_sentence(tmp_path, suffix):
+@pytest.mark.parametrize(
+    "suffix",
+    [
+        ".onnx",
+        ".tflite",
+        ".aimodel",
+        pytest.param(".openvino", marks=needs.OPENVINO),
+        pytest.param(".pte", marks=needs.EXECUTORCH),
+    ],
+)
+@pytest.mark.parametrize("content", [b"", b"not a model", bytes(4096)])
+def test_a_damaged_file_is_named_with_what_to_do(tmp_path, suffix, content):
     file = tmp_path / f"night{suffix}"
-    file.write_bytes(b"not a model")
+    if sessions.BACKENDS[suffix].folder:
+        file.mkdir()
+        for name in ("main.mlirb", "main.hash", "model.xml", "model.bin"):
+            (file / name).write_bytes(content)
+    else:
+        file.write_bytes(content)
 
-    with pytest.raises(BadInput, match="cannot be loaded"):
+    with pytest.raises(BadInput, match="cannot be loaded") as failed:
         open_session(file)
+
+    assert str(file) in failed.value.what
+    assert "copy the file again" in failed.value.hint
+
+
+@pytest.mark.parametrize("suffix", list(sessions.BACKENDS))
+def test_a_folder_for_a_file_and_a_file_for_a_folder_are_named(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(sessions, "obstacle", lambda path: None)
+    wrong = tmp_path / f"night{suffix}"
+    if sessions.BACKENDS[suffix].folder:
+        wrong.touch()
+    else:
+        wrong.mkdir()
+
+    with pytest.raises(BadInput, match=r"night.* is a (file|folder), a .* is a (file|folder)"):
+        open_session(wrong)
+
+
+def test_a_file_that_may_not_be_read_is_named(toy_bundle, monkeypatch):
+    def denied(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+
+    with pytest.raises(BadInput, match=r"toy\.fp32\.tflite cannot be read: Permission denied"):
+        open_session(toy_bundle / FILES[1])
+
+
+def test_a_provider_is_what_runs_or_an_error(toy_bundle):
+    plain = open_session(toy_bundle / FILES[1], provider="plain")
+    values = np.ones((1, 32, 32, 3), np.float32)
+
+    assert plain.run({"image": values})["image_out"].max() == -1
+    with pytest.raises(TargetUnsupported, match="cuda") as failed:
+        open_session(toy_bundle / FILES[0], provider="cuda")
+    assert "choose one of: cpu" in failed.value.hint
+
+
+def test_a_misspelt_provider_names_the_ones_of_the_format(toy_bundle):
+    with pytest.raises(EdgekitError, match=r"provider of \.tflite files 'xnpack'") as failed:
+        open_session(toy_bundle / FILES[1], provider="xnpack")
+
+    assert "did you mean 'xnnpack'" in failed.value.hint
+
+
+def test_a_bundle_takes_the_file_that_has_the_provider(toy_bundle):
+    assert open_bundle(toy_bundle, provider="xnnpack").entry.format == "tflite"
+    assert open_bundle(toy_bundle, provider="plain").entry.format == "tflite"
+    assert open_bundle(toy_bundle, provider="cpu").entry.format == "onnx"
+    with pytest.raises(BadInput, match="no file that runs on npu"):
+        open_bundle(toy_bundle, provider="npu")
+    with pytest.raises(EdgekitError, match="unknown provider 'gpuu'"):
+        open_bundle(toy_bundle, provider="gpuu")
+
+
+def test_every_opener_takes_what_the_table_promises():
+    for suffix, backend in sessions.BACKENDS.items():
+        source = Path(sessions.__file__).parent / f"{backend.module.rpartition('.')[2]}.py"
+        text = source.read_text()
+        assert f'provider: str = "{backend.providers[0]}"' in text, suffix
+        for name in backend.providers[1:]:
+            assert f'"{name}"' in text or suffix == ".openvino", (suffix, name)
 
 
 def test_a_missing_file_is_bad_input(tmp_path):

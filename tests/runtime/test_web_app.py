@@ -20,8 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from platformdirs import user_cache_path
-from tests.concepts import tiny_run
-from tests.students import smooth_photos, tiny_base
+from tests.students import smooth_photos
 
 from edgekit.cli.main import run
 from edgekit.core.errors import BadInput, EdgekitError, TargetUnsupported
@@ -31,7 +30,6 @@ from edgekit.runtime import open_bundle
 from edgekit.runtime.apps.packages import Package, install, integrity, libraries
 from edgekit.runtime.apps.web import HEADERS, build_site, policy, server, sources
 
-SIZE = 32
 pytestmark = pytest.mark.xdist_group("web")  # one browser, not one a worker
 
 
@@ -191,21 +189,6 @@ def browser_tools() -> tuple[str, Path]:
                 "npm did not fetch playwright-core: the web demo was not tried in a browser"
             )
     return chromium, place
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory) -> Path:
-    """A tiny base for ONNX with two concepts."""
-    folder = tmp_path_factory.mktemp("web-base")
-    tiny_base(folder / "tiny")
-    for seed, name in enumerate(("night", "snow")):
-        tiny_run(folder / name, folder / "tiny", f"make it {name}", seed=seed)
-    words = ["export", "--base", "--base-folder", folder / "tiny", "--size", SIZE]
-    words += ["--target", "onnx", "--precision", "fp32", "--out", folder / "base", "-q"]
-    assert run([str(word) for word in words]) == 0
-    words = ["adapters", "add", folder / "base", folder / "night", folder / "snow"]
-    assert run([str(word) for word in [*words, "--base-folder", folder / "tiny", "-q"]]) == 0
-    return folder / "base" / "bundle"
 
 
 @pytest.fixture(scope="module")

@@ -52,6 +52,10 @@ def run(
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads.  [default: all cores]")
     ] = None,
+    provider: Annotated[
+        str | None,
+        typer.Option(help="Hand the file to this: cpu, cuda, coreml, xnnpack, gpu, npu and more."),
+    ] = None,
 ) -> None:
     """Edit a photo of any size with a bundle; a large photo goes through in tiles without seams.
 
@@ -71,14 +75,16 @@ def run(
     if planned(
         {
             "command": "run",
-            "model": chosen(manifest, target, precision).path,
+            "model": chosen(manifest, target, precision, provider).path,
             "photos": {str(source): str(file) for source, file in jobs},
             "concepts": labels,
             "max_side": max_side,
         }
     ):
         return
-    opened = open_bundle(folder, target=target, precision=precision, threads=threads)
+    opened = open_bundle(
+        folder, target=target, precision=precision, threads=threads, provider=provider
+    )
     note(f"using {opened.entry.path}")
     variants = _variants(opened, concept or [], blends, labels)
     done = edit_each(variants, photo, out, max_side=max_side, report=ConsoleReport())

@@ -19,7 +19,7 @@ from edgekit.runtime.adapters import Switched
 from edgekit.runtime.blend import Blend, blended
 from edgekit.runtime.concepts import base_of, concept_in, found, vector_in
 from edgekit.runtime.pipeline import photo_port, tile_editor, tile_size
-from edgekit.runtime.sessions import obstacle, open_session
+from edgekit.runtime.sessions import BACKENDS, backend_of, obstacle, open_session
 from edgekit.runtime.tiles import edit_tiled
 
 TARGETS: tuple[str, ...] = get_args(TargetName)
@@ -126,27 +126,40 @@ def open_bundle(
     target: str | None = None,
     precision: str | None = None,
     threads: int | None = None,
+    provider: str | None = None,
 ) -> OpenBundle:
     """Check the bundle in `folder` (manifest and sha256 of every file) and load one of its files.
 
     Without `target` and `precision` the first of `PREFERENCE` that the bundle ships and this
     machine can execute is taken; `threads` defaults to the cores that this process may use.
+    `provider` is what the file is handed to (`edgekit.runtime.sessions.BACKENDS` lists them by
+    format); with it only files of a format that has it are considered.
 
     Raises BadInput for a damaged bundle or one without such a file, EdgekitError for an unknown
     name, DependencyMissing or TargetUnsupported if the file cannot be executed here.
     """
     manifest = read_bundle(folder, check_files=True)
-    entry = chosen(manifest, target, precision)
-    session = open_session(folder / entry.path, threads=threads or usable_cores())
+    entry = chosen(manifest, target, precision, provider)
+    session = open_session(
+        folder / entry.path, threads=threads or usable_cores(), provider=provider
+    )
     return OpenBundle(folder, manifest, entry, session)
 
 
-def chosen(manifest: BundleManifest, target: str | None, precision: str | None) -> ModelEntry:
+def chosen(
+    manifest: BundleManifest,
+    target: str | None,
+    precision: str | None,
+    provider: str | None = None,
+) -> ModelEntry:
     """Return the entry that `open_bundle` loads; errors as there."""
     if target is not None and target not in TARGETS:
         raise unknown_name("target", target, TARGETS)
     if precision is not None and precision not in EVERY_PRECISION:
         raise unknown_name("precision", precision, EVERY_PRECISION)
+    known = sorted({name for backend in BACKENDS.values() for name in backend.providers})
+    if provider is not None and provider not in known:
+        raise unknown_name("provider", provider, known)
     fitting = [
         entry
         for entry in manifest.models
@@ -154,6 +167,14 @@ def chosen(manifest: BundleManifest, target: str | None, precision: str | None) 
     ]
     if not fitting:
         raise _nothing_fits(manifest, target, precision)
+    if provider is not None:
+        fitting = [e for e in fitting if provider in backend_of(Path(e.path)).providers]
+        if not fitting:
+            forms = [suffix for suffix, row in BACKENDS.items() if provider in row.providers]
+            raise BadInput(
+                f"{manifest.name} ships no file that runs on {provider}",
+                hint=f"it takes {', '.join(forms)}; choose another --provider, or export one",
+            )
     fitting.sort(key=_rank)
     obstacles = [obstacle(Path(entry.path)) for entry in fitting]
     for entry, problem in zip(fitting, obstacles, strict=True):

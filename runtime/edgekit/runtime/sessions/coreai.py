@@ -77,7 +77,7 @@ async def _loaded(path: Path, resources: contextlib.AsyncExitStack) -> Any:
     return model.load_function(_ENTRY if _ENTRY in names else names[0])
 
 
-def open_file(path: Path, *, threads: int) -> CoreAISession:
+def open_file(path: Path, *, threads: int, provider: str = "default") -> CoreAISession:
     """Load a Core AI asset; its interpreter chooses its own threads, so `threads` has no effect."""
     if broken := _broken(path):
         raise unreadable(path, ValueError(broken))

@@ -21,6 +21,8 @@ from edgekit.core.seams import Port
 from edgekit.core.tensors import Batch
 from edgekit.runtime.sessions.ports import checked, port_of, unreadable
 
+_UNITS = {"all": "ALL", "cpu": "CPU_ONLY", "cpu-gpu": "CPU_AND_GPU", "cpu-npu": "CPU_AND_NE"}
+
 
 @dataclass(frozen=True, slots=True)
 class CoreMLSession:
@@ -45,8 +47,8 @@ class CoreMLSession:
         }
 
 
-def open_file(path: Path, *, threads: int) -> CoreMLSession:
-    """Load a Core ML package on all compute units; `threads` has no meaning there.
+def open_file(path: Path, *, threads: int, provider: str = "all") -> CoreMLSession:
+    """Load a Core ML package on the compute units `provider`; `threads` has no meaning there.
 
     A copy is opened, because coremltools 9 writes the package's ``Manifest.json`` anew when it
     opens one, and the file that was verified must stay what it is.
@@ -54,7 +56,9 @@ def open_file(path: Path, *, threads: int) -> CoreMLSession:
     copy = TemporaryDirectory(suffix=".edgekit", ignore_cleanup_errors=True)
     try:
         package = shutil.copytree(path, Path(copy.name) / path.name)
-        model = coremltools.models.MLModel(str(package))
+        model = coremltools.models.MLModel(
+            str(package), compute_units=coremltools.ComputeUnit[_UNITS[provider]]
+        )
         description = model.get_spec().description
     except Exception as error:  # coremltools and the framework below raise what they like
         raise unreadable(path, error) from error

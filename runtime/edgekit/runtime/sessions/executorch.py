@@ -51,8 +51,8 @@ class ExecuTorchSession:
         }
 
 
-def open_file(path: Path, *, threads: int) -> ExecuTorchSession:
-    """Load a .pte file."""
+def open_file(path: Path, *, threads: int, provider: str = "default") -> ExecuTorchSession:
+    """Load a .pte file; what its layers are handed to was chosen when it was exported."""
     content = path.read_bytes()
     logging.getLogger("torchao").setLevel(logging.ERROR)
     with native_chatter_muted():

@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from edgekit.core.errors import BadInput
 from edgekit.core.seams import Port
 from edgekit.core.tensors import Batch
 from edgekit.runtime.sessions.ports import checked, native_chatter_muted, port_of, unreadable
+
+_KERNELS = {
+    "xnnpack": OpResolverType.AUTO,
+    "plain": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +37,8 @@ class LiteRTSession:
         return values
 
 
-def open_file(path: Path, *, threads: int) -> LiteRTSession:
-    """Load a TFLite file.
+def open_file(path: Path, *, threads: int, provider: str = "xnnpack") -> LiteRTSession:
+    """Load a TFLite file; `provider` is xnnpack, or plain for LiteRT's own kernels.
 
     The file is read into memory: an interpreter given a path maps it, and dies with SIGBUS when
     another process writes the file anew in its place.
@@ -41,7 +46,11 @@ def open_file(path: Path, *, threads: int) -> LiteRTSession:
     content = path.read_bytes()
     try:
         with native_chatter_muted():
-            interpreter = Interpreter(model_content=content, num_threads=threads)
+            interpreter = Interpreter(
+                model_content=content,
+                num_threads=threads,
+                experimental_op_resolver_type=_KERNELS[provider],
+            )
             interpreter.allocate_tensors()
             signatures = interpreter.get_signature_list()
             if not signatures:

@@ -1,4 +1,4 @@
-"""ONNX files in ONNX Runtime on the CPU, with an exact thread count and without telemetry."""
+"""ONNX files in ONNX Runtime, with an exact thread count and without telemetry."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import onnxruntime
 
+from edgekit.core.errors import TargetUnsupported
 from edgekit.core.seams import Port
 from edgekit.core.tensors import Batch
 from edgekit.runtime.sessions.ports import UNKNOWN, checked, port_of, unreadable
@@ -19,6 +20,17 @@ _TYPES = {
     "tensor(uint8)": "uint8",
 }
 _ERRORS_ONLY = 3
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "webgpu": "WebGpuExecutionProvider",
+    "xnnpack": "XnnpackExecutionProvider",
+}
+"""Our names -> ONNX Runtime's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +48,41 @@ class OnnxRuntimeSession:
         return dict(zip(names, values, strict=True))
 
 
-def open_file(path: Path, *, threads: int) -> OnnxRuntimeSession:
-    """Load an ONNX file on the CPU provider."""
+def open_file(path: Path, *, threads: int, provider: str = "cpu") -> OnnxRuntimeSession:
+    """Load an ONNX file on a provider; operators that it does not have run on the CPU.
+
+    Raises TargetUnsupported if this ONNX Runtime has no such provider, or cannot start it: it would
+    take the CPU and say so in a log alone.
+    """
     onnxruntime.disable_telemetry_events()
+    wanted = PROVIDERS[provider]
+    if wanted not in onnxruntime.get_available_providers():
+        raise _absent(path, provider, "is not part of")
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
     settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     settings.log_severity_level = _ERRORS_ONLY
     try:
-        engine = onnxruntime.InferenceSession(
-            str(path), settings, providers=["CPUExecutionProvider"]
-        )
+        both = list(dict.fromkeys((wanted, PROVIDERS["cpu"])))
+        engine = onnxruntime.InferenceSession(str(path), settings, providers=both)
     except Exception as error:  # its error classes share no base below Exception
         raise unreadable(path, error) from error
+    if wanted not in engine.get_providers():
+        raise _absent(path, provider, "cannot be started by")
     return OnnxRuntimeSession(
         tuple(_port(value, path) for value in engine.get_inputs()),
         tuple(_port(value, path) for value in engine.get_outputs()),
         engine,
+    )
+
+
+def _absent(path: Path, provider: str, how: str) -> TargetUnsupported:
+    names = {value: name for name, value in PROVIDERS.items()}
+    here = [names[name] for name in onnxruntime.get_available_providers() if name in names]
+    return TargetUnsupported(
+        f"{path} cannot be opened: {provider} {how} this ONNX Runtime",
+        hint=f"choose one of: {', '.join(here)}; others come with other builds of onnxruntime",
     )
 
 

@@ -1,4 +1,4 @@
-"""OpenVINO folders on the CPU, computed in float32 unless the file itself says int8.
+"""OpenVINO folders, computed in float32 unless the file itself says int8.
 
 Without the hint OpenVINO computes a float32 file in bfloat16 where the processor can.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from edgekit.core.errors import TargetUnsupported
 from edgekit.core.seams import Port
 from edgekit.core.telemetry import silenced
 from edgekit.core.tensors import Batch
@@ -37,15 +38,23 @@ class OpenVINOSession:
         return {port.name: np.array(results[port.name]) for port in self.outputs}
 
 
-def open_file(path: Path, *, threads: int) -> OpenVINOSession:
-    """Load an OpenVINO folder on the CPU."""
-    settings = {
-        "INFERENCE_PRECISION_HINT": "f32",
-        "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": 1,
-    }
+def open_file(path: Path, *, threads: int, provider: str = "cpu") -> OpenVINOSession:
+    """Load an OpenVINO folder on a device: cpu, gpu, npu, or auto for OpenVINO's own choice.
+
+    Raises TargetUnsupported for a device that this machine does not have.
+    """
+    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
+    if provider == "cpu":
+        settings |= {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     try:
-        model = ov.Core().compile_model(path / MODEL, "CPU", settings)
+        core = ov.Core()
+        here = {name.partition(".")[0].lower() for name in core.available_devices}
+        if provider not in here | {"auto"}:
+            raise TargetUnsupported(
+                f"{path} cannot be opened: OpenVINO finds no {provider} on this machine",
+                hint=f"choose one of: {', '.join(sorted(here))}, auto",
+            )
+        model = core.compile_model(path / MODEL, provider.upper(), settings)
         request = model.create_infer_request()
     except (RuntimeError, ValueError, OSError) as error:
         raise unreadable(path, error) from error

@@ -66,7 +66,7 @@ class TensorRTSession:
         return results
 
 
-def open_file(path: Path, *, threads: int) -> TensorRTSession:
+def open_file(path: Path, *, threads: int, provider: str = "default") -> TensorRTSession:
     """Load an engine on the first GPU; `threads` has no meaning there."""
     folder = engine_folder(path)
     made = read_fingerprint(folder)
