@@ -19,7 +19,7 @@ demo: install           ## pairs, student, files for iOS, Android and ONNX, late
 	$(BIN)/python examples/demo.py --out $(DEMO)
 
 test: install           ## everything that is checked
-	$(BIN)/python -m pytest -q --maxprocesses=2 -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -q --maxprocesses=2 -n 2 --dist loadgroup --no-loadscope-reorder
 
 check: install          ## style, types, layers
 	$(BIN)/ruff check .

@@ -22,6 +22,28 @@ SIZE = 32
 FIELDS = ("name", "shape", "dtype", "layout", "low", "high")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests on one worker, which makes its fixtures once; files of slow ones first.
+
+    A test with a group of its own (`xdist_group`) keeps it.
+    """
+    groups: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        mark = item.get_closest_marker("xdist_group")
+        name = mark.args[0] if mark else f"{item.path.parent.name}-{item.path.stem}"
+        if mark is None:
+            item.add_marker(pytest.mark.xdist_group(name))
+        groups.setdefault(name, []).append(item)
+
+    def weight(group: list[pytest.Item]) -> tuple[int, int]:
+        return sum("slow" in item.keywords for item in group), len(group)
+
+    items[:] = [
+        item for group in sorted(groups.values(), key=weight, reverse=True) for item in group
+    ]
+
+
 def write_onnx(path: Path, *, op: str = "Neg", size: int = SIZE) -> Path:
     """Write an ONNX file with the one operator `op` from ``image`` to ``image_out``."""
     from onnx import TensorProto, helper, save

@@ -20,7 +20,7 @@ PAGES = sorted(
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     if "```bash" in page.read_text(encoding="utf-8")
 )
-NEEDS = {"targets.md": needs.TENSORRT}
+NEEDS = {"targets.md": (needs.TENSORRT,)}
 SMALL = {
     "EDGEKIT_DISTILL_STEPS": "6",
     "EDGEKIT_DISTILL_COUNT": "24",
@@ -43,6 +43,13 @@ def blocks(page: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> Path:
+    """Where exported files are kept for pages that export the same student."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "exported"
+
+
+@pytest.fixture(scope="module")
 def photos(tmp_path_factory) -> Path:
     sys.path.insert(0, str(ROOT / "examples"))
     from scenes import scene_photo
@@ -62,9 +69,16 @@ def test_there_are_pages_with_commands():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(page, marks=NEEDS.get(page.name, ()), id=page.name) for page in PAGES],
+    [
+        pytest.param(
+            page,
+            id=page.name,
+            marks=[pytest.mark.xdist_group(page.stem), *NEEDS.get(page.name, ())],
+        )
+        for page in PAGES
+    ],
 )
-def test_the_commands_of_a_page_work_as_they_stand(page, photos, tmp_path):
+def test_the_commands_of_a_page_work_as_they_stand(page, photos, exported, tmp_path):
     home, work = tmp_path / "home", tmp_path / "work"
     home.mkdir()
     work.mkdir()
@@ -81,6 +95,7 @@ def test_the_commands_of_a_page_work_as_they_stand(page, photos, tmp_path):
         **{key: value for key, value in os.environ.items() if not key.startswith("EDGEKIT_")},
         **SMALL,
         "HOME": str(home),
+        "EDGEKIT_CACHE_DIR": str(exported),
         "HF_HUB_OFFLINE": "1",
     }
 
