@@ -4,10 +4,12 @@ They run with ``make test EXTRAS=all,dev`` and are skipped, with the extra's nam
 """
 
 from importlib.util import find_spec
-from os import geteuid
+from os import environ, geteuid
+from pathlib import Path
 from shutil import which
 
 import pytest
+from platformdirs import user_cache_path
 
 
 def modules(extra: str, *names: str) -> pytest.MarkDecorator:
@@ -46,3 +48,14 @@ def adb_device() -> pytest.MarkDecorator:
 
 
 ADB_DEVICE = adb_device()
+
+
+def android_tools() -> pytest.MarkDecorator:
+    """Skip the marked test unless android_demo/setup.sh has fetched its tools."""
+    named = environ.get("EDGEKIT_ANDROID_TOOLS")
+    folder = Path(named) if named else user_cache_path("edgekit") / "android"
+    there = (folder / "ready").is_file() and all(map(which, ("java", "javac")))
+    return pytest.mark.skipif(not there, reason="run android_demo/setup.sh")
+
+
+ANDROID_TOOLS = android_tools()

@@ -20,6 +20,7 @@ from edgekit.benchmarks.devices.kits import kit_for_device
 from edgekit.benchmarks.devices.measure import bench_device
 from edgekit.benchmarks.devices.plan import Plan
 from edgekit.benchmarks.devices.preflight import Limits
+from edgekit.benchmarks.devices.runners import RUNTIMES, library_for
 from edgekit.benchmarks.devices.transport import ask
 from edgekit.cli.main import run
 from edgekit.core.errors import DeviceUnreachable
@@ -154,6 +155,21 @@ def test_a_processor_without_a_runner_is_told_what_to_give(device, toy_bundle, c
     assert code == 8
     assert "no runner for riscv64" in said
     assert "--cc" in said
+
+
+def test_a_compiler_and_a_library_of_ones_own_serve_an_android(device, toy_bundle, tmp_path):
+    """As with the NDK's clang and LiteRT's AAR; here both are this machine's own."""
+    device.says(props="ro.product.cpu.abi=x86_64\nro.build.version.release=15\n")
+    library, _ = library_for(RUNTIMES["tflite"], os.uname().machine)
+    file = tmp_path / "adb.json"
+    words = ["--cc", "gcc", "--library", str(library), "--target", "android", "--calls", "20"]
+
+    code = bench(toy_bundle, *words, "--out", str(file))
+
+    result = json.loads(file.read_text())
+    assert code == 0
+    assert result["device"]["system"] == "Android 15"
+    assert result["rows"][0]["max_abs"] == 0.0
 
 
 def test_an_emulator_is_marked_on_the_first_line(device, toy_bundle, tmp_path, capsys):

@@ -237,8 +237,14 @@ def _run(
     if plan.sysfs_root:
         words += [f"--sysfs-root {shlex.quote(plan.sysfs_root)}"]
     quoted = {name: _absolute(place) for name, place in sent.places.items()}
-    program = kit.program.format_map({name: shlex.quote(p) for name, p in quoted.items()})
-    command = f"mkdir -p {shlex.quote(work)} && exec {program} {' '.join(words)}"
+    program = kit.program.format_map(
+        {**{name: shlex.quote(p) for name, p in quoted.items()}, "work": shlex.quote(work)}
+    )
+    steps = [f"mkdir -p {shlex.quote(work)}"]
+    for name in kit.links:
+        link = f"{shlex.quote(work)}/{shlex.quote(name)}"
+        steps.append(f'ln -sf "$(realpath {quoted[name]})" {link}')
+    command = " && ".join([*steps, f"exec {program} {' '.join(words)}"])
     done = 0
 
     def seen(event: Event) -> None:

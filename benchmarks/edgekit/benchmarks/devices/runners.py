@@ -100,9 +100,12 @@ class Kit:
     engine: str
     version: str
     program: str
-    """Shell words that start the runner, with {name} for the place of each file."""
+    """Shell words that start the runner, with {name} for the place of each file, {work} for the
+    folder of the run."""
     files: Mapping[str, Path]
     """Name -> file of this machine."""
+    links: tuple[str, ...] = ()
+    """Files that must also be found under their own name in the folder of the run."""
 
 
 def native_kit(
