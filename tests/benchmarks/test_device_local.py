@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -20,6 +21,7 @@ from edgekit.benchmarks.devices.measure import bench_device
 from edgekit.benchmarks.devices.plan import Plan
 from edgekit.benchmarks.devices.preflight import Limits
 from edgekit.benchmarks.devices.runners import RUNTIMES, build_runner, library_for
+from edgekit.benchmarks.report.devices import device_tables
 from edgekit.cli.main import run
 from edgekit.core.errors import BadInput, DeviceUnreachable, EdgekitError
 from edgekit.core.manifest import read_bundle, write_bundle
@@ -334,3 +336,27 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path):
 
     with pytest.raises(DeviceUnreachable, match="cannot hold the folder"):
         device_facts(Local(tmp_path / "file" / "x"))
+
+
+def test_the_report_shows_each_device_in_a_table_of_its_own(toy_bundle, tmp_path):
+    (tmp_path / "run").mkdir()
+    shutil.copytree(toy_bundle, tmp_path / "run" / "bundle")
+    (tmp_path / "run" / "manifest.json").write_text('{"kind": "student"}')
+    words = ["bench", str(tmp_path / "run"), "--device", "local", "--calls", "20", "-q"]
+    run(words)
+    real = tmp_path / "run" / "bench-local.json"
+    emulated = json.loads(real.read_text())
+    emulated["device"] |= {"emulated": True, "name": "adb:emulator-5554"}
+    (tmp_path / "run" / "bench-adb-emulator-5554.json").write_text(json.dumps(emulated))
+
+    tables = device_tables(tmp_path / "run")
+    run(["report", str(tmp_path / "run"), "-q"])
+
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert [(table.title, table.emulated) for table in tables] == [
+        ("local", False),
+        ("adb:emulator-5554", True),
+    ]
+    assert "adb:emulator-5554 (emulated)" in page
+    assert page.count("A file whose answer was wrong or could not be compared") == 2
+    assert not (tmp_path / "run" / "bench.json").exists()

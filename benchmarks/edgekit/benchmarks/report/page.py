@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from edgekit.benchmarks.report import tables
 from edgekit.benchmarks.report.charts import bar_chart, curve_charts
+from edgekit.benchmarks.report.devices import device_tables
 from edgekit.benchmarks.report.facts import Facts, read_run
 from edgekit.benchmarks.report.pictures import Pictures, bundle_pictures
 from edgekit.benchmarks.report.precision import precision_sections
@@ -75,6 +76,7 @@ def rendered(facts: Facts, pictures: Pictures) -> str:
         latency=tables.latency_rows(facts.bench),
         bars=_bars(facts.bench),
         bench=facts.bench,
+        devices=device_tables(facts.run),
         origin=tables.origin_rows(facts),
     )
 
