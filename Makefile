@@ -5,7 +5,7 @@ DEMO ?= demo-out
 # What to install; EXTRAS=all,dev brings TensorRT, ExecuTorch and OpenVINO too, whose tests are skipped without.
 EXTRAS ?= distill,onnx,android,ios,dev
 
-.PHONY: install demo test check bench docs clean
+.PHONY: install demo test test-ios check bench docs clean
 
 install: .venv/ready
 
@@ -20,6 +20,10 @@ demo: install           ## pairs, student, files for iOS, Android and ONNX, late
 
 test: install           ## everything that is checked
 	$(BIN)/python -m pytest -q --maxprocesses=2 -n 2 --dist loadgroup --no-loadscope-reorder
+
+test-ios: install       ## the iOS demo with a Swift 6 compiler; SKIP_MISSING=yes skips it where there is none
+	@ios_demo/toolchain.sh where > /dev/null || [ "$(SKIP_MISSING)" = yes ]
+	EDGEKIT_TEST_IOS=1 $(BIN)/python -m pytest -q -rs tests/ios
 
 check: install          ## style, types, layers
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from os import environ, geteuid
 from pathlib import Path
 from shutil import which
+from subprocess import run
 
 import pytest
 from platformdirs import user_cache_path
@@ -34,6 +35,7 @@ def programs(package: str, *names: str) -> pytest.MarkDecorator:
 
 C_COMPILER = programs("gcc libc6-dev", "gcc")
 SSH_SERVER = programs("openssh-server openssh-client", "/usr/sbin/sshd", "ssh", "ssh-keygen")
+BROWSER = programs("chromium npm", "chromium", "npm")
 
 
 def adb_device() -> pytest.MarkDecorator:
@@ -59,3 +61,17 @@ def android_tools() -> pytest.MarkDecorator:
 
 
 ANDROID_TOOLS = android_tools()
+SWIFT_SYNTAX = modules("dev", "tree_sitter", "tree_sitter_swift")
+
+
+def swift() -> pytest.MarkDecorator:
+    """Skip the marked test unless `make test-ios` runs it and there is a Swift 6 compiler."""
+    script = Path(__file__).parents[1] / "ios_demo" / "toolchain.sh"
+    asked = environ.get("EDGEKIT_TEST_IOS") == "1"
+    there = asked and run([script, "where"], capture_output=True, check=False).returncode == 0
+    return pytest.mark.skipif(
+        not there, reason="run ios_demo/toolchain.sh install, then make test-ios"
+    )
+
+
+SWIFT = swift()
