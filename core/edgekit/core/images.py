@@ -17,6 +17,8 @@ from edgekit.core.tensors import Batch, Photo
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 MAX_MEGAPIXELS = 120.0
 """Above this a file is refused before it is decoded: a decompression bomb, or a mistake."""
+BAND_ROWS = 256
+"""Rows copied out of a decoded photo at a time."""
 MIN_SIDE = 16
 """Below this an edit has nothing to work on."""
 
@@ -101,7 +103,8 @@ def _check_size(width: int, height: int, label: str, min_side: int) -> None:
 
 def _upright_srgb(image: Image.Image) -> Photo:
     profile = image.info.get("icc_profile")
-    turned = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)
+    turned = image
     if turned.mode.startswith(("I", "F")):  # 16 and 32 bit gray: Pillow's own convert would clip
         deep = np.asarray(turned, np.float64)
         top = 65535.0 if turned.mode.startswith("I") else max(float(deep.max()), 1e-9)
@@ -113,7 +116,16 @@ def _upright_srgb(image: Image.Image) -> Photo:
         turned = Image.alpha_composite(white, turned).convert("RGB")
     if profile and turned.mode in ("RGB", "CMYK", "L"):
         turned = _to_srgb(turned, profile)
-    return np.asarray(turned.convert("RGB"), np.uint8).copy()
+    return _array(turned if turned.mode == "RGB" else turned.convert("RGB"))
+
+
+def _array(image: Image.Image) -> Photo:
+    """Copy the pixels out in bands: Pillow's own way holds a large photo three times."""
+    out = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, BAND_ROWS):
+        bottom = min(top + BAND_ROWS, image.height)
+        out[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return out
 
 
 def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
