@@ -28,7 +28,7 @@ from edgekit.distill.identity.shape import IdentityShape
 SHARPEST = 10.0
 """Bound of an attention logit. Bounded logits need no running maximum, which is what lets the state
 be a plain sum, and keep it within float16."""
-SINK = 0.05
+SINK = 0.01
 """Weight of a token without content that every query also sees: a query that found nothing says so,
 and the quotient is bounded for every state that a device may hold."""
 LEAST = 1e-6
