@@ -7,7 +7,8 @@ import EdgeKitStudio
 /// they are copied here and by a gate after that. Nothing is queued, stored or recorded.
 ///
 /// Unchecked: the session is touched on `queue` alone, everything else is immutable.
-final class CameraFeed: NSObject, AVCaptureVideoDataOutputSampleBufferDelegate, @unchecked Sendable {
+final class CameraFeed: NSObject, AVCaptureVideoDataOutputSampleBufferDelegate, @unchecked Sendable
+{
   private let session = AVCaptureSession()
   private let queue = DispatchQueue(label: "camera")
   private let gate = FrameGate()
@@ -30,7 +31,8 @@ final class CameraFeed: NSObject, AVCaptureVideoDataOutputSampleBufferDelegate, 
   }
 
   private func configure() throws {
-    guard let device = AVCaptureDevice.default(.builtInWideAngleCamera, for: .video, position: .back)
+    guard
+      let device = AVCaptureDevice.default(.builtInWideAngleCamera, for: .video, position: .back)
     else { throw EdgekitError("this device has no camera", hint: "choose a photo instead") }
     let output = AVCaptureVideoDataOutput()
     output.alwaysDiscardsLateVideoFrames = true
@@ -47,7 +49,9 @@ final class CameraFeed: NSObject, AVCaptureVideoDataOutputSampleBufferDelegate, 
     }
     session.addInput(input)
     session.addOutput(output)
-    if let connection = output.connection(with: .video), connection.isVideoRotationAngleSupported(90) {
+    if let connection = output.connection(with: .video),
+      connection.isVideoRotationAngleSupported(90)
+    {
       connection.videoRotationAngle = 90
     }
     session.commitConfiguration()

@@ -19,7 +19,7 @@ struct CompareView: View {
       }
     }
     .frame(maxWidth: .infinity)
-    .background(Color(.secondarySystemBackground))
+    .background(Color(uiColor: .secondarySystemBackground))
   }
 
   private func pictures(before: Photo, after: Photo) -> some View {

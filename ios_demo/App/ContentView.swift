@@ -47,7 +47,8 @@ struct ContentView: View {
 
   /// Side by side where the screen is wide and low, above each other elsewhere.
   private var layout: AnyLayout {
-    verticalSize == .compact ? AnyLayout(HStackLayout(spacing: 0)) : AnyLayout(VStackLayout(spacing: 0))
+    verticalSize == .compact
+      ? AnyLayout(HStackLayout(spacing: 0)) : AnyLayout(VStackLayout(spacing: 0))
   }
 
   @ViewBuilder private var sources: some View {

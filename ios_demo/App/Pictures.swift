@@ -75,6 +75,7 @@ func image(of photo: Photo) -> CGImage? {
 }
 
 /// A photo for the screen.
+@MainActor
 func picture(of photo: Photo) -> Image {
   guard let image = image(of: photo) else { return Image(systemName: "photo") }
   return Image(decorative: image, scale: 1)
@@ -85,7 +86,7 @@ struct EditedPicture: Transferable {
   let photo: Photo
 
   static var transferRepresentation: some TransferRepresentation {
-    DataRepresentation(exportedContentType: .png) { edited in try edited.png() }
+    DataRepresentation(exportedContentType: .png) { (edited: EditedPicture) in try edited.png() }
       .suggestedFileName("edited.png")
   }
 
@@ -108,7 +109,7 @@ struct ReportFile: Transferable {
   let data: Data
 
   static var transferRepresentation: some TransferRepresentation {
-    DataRepresentation(exportedContentType: .json) { report in report.data }
+    DataRepresentation(exportedContentType: .json) { (report: ReportFile) in report.data }
       .suggestedFileName("edgekit-bench.json")
   }
 }

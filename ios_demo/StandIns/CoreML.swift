@@ -1,42 +1,8 @@
-// A stand-in for Core ML and Core Video: the declarations that EdgeKitEngines uses, as Apple
+// A stand-in for Core ML: the declarations that EdgeKitEngines uses, as Apple
 // documents them, without a body. It finds our own mistakes of type and isolation on machines
 // without Apple's SDK. It proves nothing about Apple's frameworks.
 import Foundation
-
-public typealias CFDictionary = [String: Any]
-public typealias CFString = String
-public struct CFAllocator: Sendable {}
-public typealias CVReturn = Int32
-public typealias OSType = UInt32
-
-public let kCFAllocatorDefault: CFAllocator? = nil
-public let kCVPixelBufferIOSurfacePropertiesKey: CFString = ""
-public let kCVPixelFormatType_32BGRA: OSType = 0x4247_5241
-
-public final class CVPixelBuffer {}
-public struct CVPixelBufferLockFlags: OptionSet, Sendable {
-  public let rawValue: UInt64
-  public init(rawValue: UInt64) { self.rawValue = rawValue }
-  public static let readOnly = CVPixelBufferLockFlags(rawValue: 1)
-}
-@discardableResult
-public func CVPixelBufferCreate(
-  _ allocator: CFAllocator?, _ width: Int, _ height: Int, _ format: OSType,
-  _ attributes: CFDictionary?, _ out: UnsafeMutablePointer<CVPixelBuffer?>
-) -> CVReturn { fatalError() }
-@discardableResult
-public func CVPixelBufferLockBaseAddress(
-  _ buffer: CVPixelBuffer, _ flags: CVPixelBufferLockFlags
-) -> CVReturn { fatalError() }
-@discardableResult
-public func CVPixelBufferUnlockBaseAddress(
-  _ buffer: CVPixelBuffer, _ flags: CVPixelBufferLockFlags
-) -> CVReturn { fatalError() }
-public func CVPixelBufferGetBaseAddress(_ buffer: CVPixelBuffer) -> UnsafeMutableRawPointer? { fatalError() }
-public func CVPixelBufferGetBytesPerRow(_ buffer: CVPixelBuffer) -> Int { fatalError() }
-public func CVPixelBufferGetWidth(_ buffer: CVPixelBuffer) -> Int { fatalError() }
-public func CVPixelBufferGetHeight(_ buffer: CVPixelBuffer) -> Int { fatalError() }
-public func CVPixelBufferGetPixelFormatType(_ buffer: CVPixelBuffer) -> OSType { fatalError() }
+@_exported import Graphics
 
 public enum MLComputeUnits: Int, Sendable { case cpuOnly, cpuAndGPU, all, cpuAndNeuralEngine }
 public class MLModelConfiguration {

@@ -8,7 +8,9 @@ enum CanonicalJSON {
   /// Return the sha256 of a JSON object without the field `name`.
   static func sha256(_ data: Data, without name: String) throws -> String {
     var reader = Reader(bytes: Array(data))
-    guard case .object(var fields) = try reader.value(), reader.atEnd() else { throw Reader.damaged }
+    guard case .object(var fields) = try reader.value(), reader.atEnd() else {
+      throw Reader.damaged
+    }
     fields[name] = nil
     var text: [UInt8] = []
     write(.object(fields), to: &text)
@@ -36,7 +38,9 @@ enum CanonicalJSON {
     case .object(let fields):
       text.append(UInt8(ascii: "{"))
       // By code points, as Python sorts; Swift's own order of strings is another.
-      let keys = fields.keys.sorted { $0.unicodeScalars.lexicographicallyPrecedes($1.unicodeScalars) }
+      let keys = fields.keys.sorted {
+        $0.unicodeScalars.lexicographicallyPrecedes($1.unicodeScalars)
+      }
       for (index, key) in keys.enumerated() {
         if index > 0 { text.append(UInt8(ascii: ",")) }
         write(key, to: &text)
@@ -48,7 +52,9 @@ enum CanonicalJSON {
   }
 
   private static func write(_ string: String, to text: inout [UInt8]) {
-    let short: [UInt8: String] = [8: "\\b", 9: "\\t", 10: "\\n", 12: "\\f", 13: "\\r", 34: "\\\"", 92: "\\\\"]
+    let short: [UInt8: String] = [
+      8: "\\b", 9: "\\t", 10: "\\n", 12: "\\f", 13: "\\r", 34: "\\\"", 92: "\\\\",
+    ]
     text.append(34)
     for byte in string.utf8 {
       if let escape = short[byte] {
@@ -65,7 +71,8 @@ enum CanonicalJSON {
 
   /// Reads JSON that Foundation has accepted already, so that what is left to check is little.
   struct Reader {
-    static let damaged = EdgekitError("the manifest is damaged", hint: "copy the whole bundle again")
+    static let damaged = EdgekitError(
+      "the manifest is damaged", hint: "copy the whole bundle again")
 
     let bytes: [UInt8]
     var at = 0

@@ -63,7 +63,9 @@ public struct Concept: Sendable, Equatable {
     let start = 8 + Int(length)
     let header = try JSONDecoder().decode(Header.self, from: Data(bytes[8..<start]))
     let facts = header.metadata
-    guard facts["format"] == format else { throw refused("its format is \(facts["format"] ?? "not told")") }
+    guard facts["format"] == format else {
+      throw refused("its format is \(facts["format"] ?? "not told")")
+    }
     guard let prompt = facts["prompt"], let base = facts["base_sha256"],
       let layout = facts["layout_sha256"], let ranks = facts["ranks"]
     else { throw refused("its header lacks a field") }
@@ -168,7 +170,9 @@ extension AdapterEntry {
     var at: [BlockEntry.Part: Int] = [:]
     var found: [String: ArraySlice<Float>] = [:]
     for block in blocks {
-      let (start, size) = (at[block.part, default: 0], block.rowsHeld(concept.ranks) * block.columns)
+      let (start, size) = (
+        at[block.part, default: 0], block.rowsHeld(concept.ranks) * block.columns
+      )
       found[block.name] = concept.values[block.part, default: []][start..<start + size]
       at[block.part] = start + size
     }

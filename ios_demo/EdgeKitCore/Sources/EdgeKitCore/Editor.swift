@@ -130,7 +130,8 @@ public actor Editor {
     for index in 0..<golden.samples {
       var feeds: [String: Tensor] = [:]
       for port in entry.inputs {
-        feeds[port.name] = try sample(arrays[port.name], index, golden.samples, port.name).feed(port)
+        feeds[port.name] = try sample(arrays[port.name], index, golden.samples, port.name).feed(
+          port)
       }
       let made = try levels(of: try await model.engine.run(feeds)).map { $0 * 2 / 255 - 1 }
       let wanted = try sample(arrays[output.name], index, golden.samples, output.name).interleaved()
@@ -140,7 +141,8 @@ public actor Editor {
     guard let worst else {
       throw EdgekitError("the bundle has no golden samples", hint: "export the bundle again")
     }
-    return GoldenCheck(worst: worst, samples: golden.samples, precision: entry.precision, image: output.isImage)
+    return GoldenCheck(
+      worst: worst, samples: golden.samples, precision: entry.precision, image: output.isImage)
   }
 
   private func sample(

@@ -78,7 +78,8 @@ public func loadWithFallback(
       _ = try await engine.run(emptyFeeds(entry.inputs))
       let note =
         attempt == unit
-        ? "" : "\(unit.label) is not used (\(failures.joined(separator: "; "))); \(attempt.label) is."
+        ? ""
+        : "\(unit.label) is not used (\(failures.joined(separator: "; "))); \(attempt.label) is."
       return LoadedModel(
         engine: engine, unit: attempt, note: note, loadMs: loaded - start,
         firstMs: clock.wallMs() - loaded)

@@ -16,7 +16,9 @@ func truncatedProduct(
     }
   }
   let found = singularValues(columns)
-  func combined(_ basis: [[Double]], _ weights: [Double], _ scale: Double, _ length: Int) -> [Double] {
+  func combined(_ basis: [[Double]], _ weights: [Double], _ scale: Double, _ length: Int)
+    -> [Double]
+  {
     var made = [Double](repeating: 0, count: length)
     for (unit, weight) in zip(basis, weights) {
       for x in 0..<length { made[x] += weight * scale * unit[x] }

@@ -20,7 +20,8 @@ public func numpyArchive(_ data: Data) throws -> [String: NumpyArray] {
     guard try reader.number(at + 10, 2) == 0 else {
       throw EdgekitError("\(name) is compressed", hint: "export the bundle again")
     }
-    let start = header + 30 + (try reader.number(header + 26, 2)) + (try reader.number(header + 28, 2))
+    let start =
+      header + 30 + (try reader.number(header + 26, 2)) + (try reader.number(header + 28, 2))
     found[name.hasSuffix(".npy") ? String(name.dropLast(4)) : name] = try array(reader, start, name)
     at += 46 + nameLength + (try reader.number(at + 30, 2)) + (try reader.number(at + 32, 2))
   }

@@ -26,7 +26,9 @@ import Foundation
       }
     }
     return hexadecimal(
-      state.flatMap { word in (0..<4).map { UInt8(truncatingIfNeeded: word >> (24 - 8 * UInt32($0))) } })
+      state.flatMap { word in
+        (0..<4).map { UInt8(truncatingIfNeeded: word >> (24 - 8 * UInt32($0))) }
+      })
   }
 
   private func compress(

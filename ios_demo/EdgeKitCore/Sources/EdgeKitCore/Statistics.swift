@@ -53,7 +53,9 @@ public struct Summary: Codable, Sendable, Equatable {
       third > 0
       ? percentile(Array(ms.suffix(third)), 50) / percentile(Array(ms.prefix(third)), 50) : 1
     var doubts: [String] = []
-    if ms.count < enoughForP90 { doubts.append("only \(ms.count) \(ms.count == 1 ? "call" : "calls")") }
+    if ms.count < enoughForP90 {
+      doubts.append("only \(ms.count) \(ms.count == 1 ? "call" : "calls")")
+    }
     if spread > 0.1 {
       let share = Int((spread * 100).rounded())
       doubts.append("unstable: half of the calls are more than \(share)% off the median")

@@ -26,7 +26,9 @@ public struct BenchmarkHistory: Codable, Sendable, Equatable {
 
   /// `row` against the baseline; nil if there is none, or if it is `row` itself.
   public func comparison(_ row: BenchmarkRow) -> Comparison? {
-    guard row.id != baseline, let base = rows.first(where: { $0.id == baseline }) else { return nil }
+    guard row.id != baseline, let base = rows.first(where: { $0.id == baseline }) else {
+      return nil
+    }
     return Comparison(row, to: base)
   }
 

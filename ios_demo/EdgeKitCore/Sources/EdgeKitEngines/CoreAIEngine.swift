@@ -42,7 +42,7 @@
       var answer = try await function.run(inputs: inputs)
       var outputs: [String: Tensor] = [:]
       for port in entry.outputs {
-        guard let array = answer.remove(port.name)?.ndArray else { continue }
+        guard let value = answer.remove(port.name), let array = value.ndArray else { continue }
         outputs[port.name] = .numbers(numbers(array))
       }
       return outputs

@@ -15,13 +15,17 @@
     static func load(
       _ entry: ModelEntry, at url: URL, on unit: ComputeUnit, cache: CompiledCache
     ) async throws -> CoreMLEngine {
-      let compiled = try await cache.url(sha256: entry.sha256) { try await MLModel.compileModel(at: url) }
+      let compiled = try await cache.url(sha256: entry.sha256) {
+        try await MLModel.compileModel(at: url)
+      }
       do {
         return try CoreMLEngine(entry, compiled, unit)
       } catch {
         // A system update may refuse what an older one compiled: compile it anew, once.
         cache.forget(sha256: entry.sha256)
-        let fresh = try await cache.url(sha256: entry.sha256) { try await MLModel.compileModel(at: url) }
+        let fresh = try await cache.url(sha256: entry.sha256) {
+          try await MLModel.compileModel(at: url)
+        }
         return try CoreMLEngine(entry, fresh, unit)
       }
     }

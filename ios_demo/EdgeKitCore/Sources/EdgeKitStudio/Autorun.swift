@@ -53,7 +53,10 @@ public struct Autorun: Sendable, Equatable {
         do {
           passed = try await measure(bundle, entry, loader, device, clock, lines) && passed
         } catch {
-          lines.write(["event": .text("error"), "file": .text(entry.path), "message": .text(sentence(of: error))])
+          lines.write([
+            "event": .text("error"), "file": .text(entry.path),
+            "message": .text(sentence(of: error)),
+          ])
           passed = false
         }
       }
@@ -88,7 +91,8 @@ public struct Autorun: Sendable, Equatable {
       event in lines.write(event)
     }
     lines.write([
-      "event": .text("end"), "p50_ms": .number(row.summary.p50), "p90_ms": .optional(row.summary.p90),
+      "event": .text("end"), "p50_ms": .number(row.summary.p50),
+      "p90_ms": .optional(row.summary.p90),
       "p99_ms": .optional(row.summary.p99), "drift": .number(row.summary.drift),
       "golden_db": .number(row.goldenDB), "golden_passes": .truth(row.goldenPasses),
       "memory_bytes": .optional(row.memoryBytes.map(Double.init)),
@@ -101,7 +105,12 @@ public struct Autorun: Sendable, Equatable {
 /// Writes objects as single lines, keys sorted.
 private final class Lines: Sendable {
   enum Field: Encodable {
-    case text(String), whole(Int), number(Double), optional(Double?), truth(Bool), list([String])
+    case text(String)
+    case whole(Int)
+    case number(Double)
+    case optional(Double?)
+    case truth(Bool)
+    case list([String])
 
     func encode(to encoder: any Encoder) throws {
       var value = encoder.singleValueContainer()

@@ -11,7 +11,12 @@ public final class FrameGate: @unchecked Sendable {
   /// Whether the caller may bring its frame; if so, `leave` must follow.
   public func enter() -> Bool {
     lock.withLock {
-      if taken { turnedAway += 1 } else { taken = true; return true }
+      if taken {
+        turnedAway += 1
+      } else {
+        taken = true
+        return true
+      }
       return false
     }
   }

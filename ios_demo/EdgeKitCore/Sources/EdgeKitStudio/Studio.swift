@@ -101,7 +101,8 @@ public final class Studio {
     (firstConcept, secondConcept) = (manifest.concepts.first?.name ?? "", nil)
     guard let best = models.first else {
       release()
-      return fail("\(manifest.name) holds no file that this device runs — export it with --target ios")
+      return fail(
+        "\(manifest.name) holds no file that this device runs — export it with --target ios")
     }
     await choose(model: best.path)
   }

@@ -9,13 +9,15 @@ extension Studio {
     defer { (isMeasuring, progress) = (false, nil) }
     await guarded {
       if isBase { try await editor.use(weights) }
-      let row = try await editor.measure(calls: calls, warmup: warmup, device: device, clock: clock) {
+      let row = try await editor.measure(calls: calls, warmup: warmup, device: device, clock: clock)
+      {
         [weak self] event in await self?.told(event, warmup: warmup)
       }
       history.add(row)
       try save()
       say(
-        row.warnings.isEmpty ? "Measured." : "Measured, but \(row.warnings.joined(separator: "; ")).",
+        row.warnings.isEmpty
+          ? "Measured." : "Measured, but \(row.warnings.joined(separator: "; ")).",
         error: !row.goldenPasses)
     }
   }

@@ -34,7 +34,8 @@ extension Studio {
       if isBase {
         let lost = try await editor.use(weights)
         if lost > 0 {
-          say("The blend is cut to what the base has room for: \(decimals(lost * 100, 1))% is lost.")
+          say(
+            "The blend is cut to what the base has room for: \(decimals(lost * 100, 1))% is lost.")
         }
       }
       await editAgain()

@@ -170,10 +170,14 @@ struct AutorunTests {
     #expect(try Autorun(environment: [:]) == nil)
     #expect(try Autorun(environment: ["EDGEKIT_AUTORUN": "0"]) == nil)
     let asked = try #require(
-      try Autorun(environment: ["EDGEKIT_AUTORUN": "1", "EDGEKIT_CALLS": "7", "EDGEKIT_UNIT": "cpu"]))
+      try Autorun(environment: [
+        "EDGEKIT_AUTORUN": "1", "EDGEKIT_CALLS": "7", "EDGEKIT_UNIT": "cpu",
+      ]))
     #expect(asked.calls == 7 && asked.warmup == 5 && asked.unit == .cpu)
     for wrong in [["EDGEKIT_CALLS": "many"], ["EDGEKIT_CALLS": "0"], ["EDGEKIT_UNIT": "tpu"]] {
-      let error = caught { _ = try Autorun(environment: wrong.merging(["EDGEKIT_AUTORUN": "1"]) { a, _ in a }) }
+      let error = caught {
+        _ = try Autorun(environment: wrong.merging(["EDGEKIT_AUTORUN": "1"]) { a, _ in a })
+      }
       #expect(error != nil)
     }
   }
@@ -181,7 +185,9 @@ struct AutorunTests {
   @Test func eachLineIsAnObjectAndTheLastOneHasTheVerdict() async throws {
     let bundle = try TestBundle().opened()
     let run = try #require(
-      try Autorun(environment: ["EDGEKIT_AUTORUN": "1", "EDGEKIT_CALLS": "10", "EDGEKIT_WARMUP": "2"]))
+      try Autorun(environment: [
+        "EDGEKIT_AUTORUN": "1", "EDGEKIT_CALLS": "10", "EDGEKIT_WARMUP": "2",
+      ]))
     let lines = Lines()
 
     let passed = await run.run(
@@ -193,7 +199,10 @@ struct AutorunTests {
       try #require(try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any])
     }
     let events = objects.compactMap { $0["event"] as? String }
-    #expect(events == ["start", "loaded", "warm", "warm"] + [String](repeating: "run", count: 10) + ["end"])
+    #expect(
+      events == ["start", "loaded", "warm", "warm"] + [String](repeating: "run", count: 10) + [
+        "end"
+      ])
     #expect(objects.last?["golden_passes"] as? Bool == true)
     #expect(objects[0]["sha256"] as? String == bundle.manifest.models[0].sha256)
   }

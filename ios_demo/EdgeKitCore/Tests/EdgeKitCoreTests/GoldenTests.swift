@@ -3,13 +3,15 @@ import Testing
 
 @testable import EdgeKitCore
 
-@Suite("What Python computes", .enabled(if: hasGolden, "no tests/golden/golden.json above this folder"))
+@Suite(
+  "What Python computes", .enabled(if: hasGolden, "no tests/golden/golden.json above this folder"))
 struct GoldenTests {
   @Test func aPhotoFillsEveryKindOfPortAsInPython() throws {
     let pixels = try golden().pixels
     let photo = Photo(size: Size(height: pixels.height, width: pixels.width), bytes: pixels.photo)
     for filled in pixels.ports {
-      let port = ModelPort(name: "image", shape: [], layout: filled.layout, low: filled.low, high: filled.high)
+      let port = ModelPort(
+        name: "image", shape: [], layout: filled.layout, low: filled.low, high: filled.high)
 
       #expect(near(portValues(photo, port), filled.values, 1e-7))
       #expect(levels(filled.values, port).map(byte) == pixels.photo)

@@ -62,7 +62,9 @@ struct StudioTests {
     await studio.choose(unit: .neuralEngine)
 
     #expect(studio.phase == .ready)
-    #expect(studio.engineLine.contains("Neural Engine is not used (neural-engine refuses); Automatic is."))
+    #expect(
+      studio.engineLine.contains("Neural Engine is not used (neural-engine refuses); Automatic is.")
+    )
   }
 
   @Test func aUnitThatFailsOnlyWhenCalledIsReplacedToo() async throws {
@@ -79,7 +81,8 @@ struct StudioTests {
   @Test func aFileThatLoadsNowhereLeavesTheOneBeforeInPlace() async throws {
     var loader = TestLoader()
     loader.damaged = ["ios/b.fp32.x"]
-    let studio = try await studio(loader, files: [("ios/a.fp16.x", "fp16"), ("ios/b.fp32.x", "fp32")])
+    let studio = try await studio(
+      loader, files: [("ios/a.fp16.x", "fp16"), ("ios/b.fp32.x", "fp32")])
     let before = studio.modelPath
 
     await studio.choose(model: "ios/b.fp32.x")
@@ -108,7 +111,9 @@ struct StudioTests {
     await studio.start(bundlesIn: shelf)
 
     #expect(studio.phase == .ready)
-    #expect(studio.statusIsError && studio.status.contains("broken: this is not the manifest of a bundle"))
+    #expect(
+      studio.statusIsError && studio.status.contains("broken: this is not the manifest of a bundle")
+    )
   }
 
   @Test func aFileThatWasChangedIsRefused() async throws {

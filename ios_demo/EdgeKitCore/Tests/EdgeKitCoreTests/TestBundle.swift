@@ -7,11 +7,15 @@ struct TestBundle {
   static let tile = 16
 
   /// `base` makes one that takes a concept; its files are those of the golden folder.
-  init(base: Bool = false, files: [(path: String, precision: String)] = [("ios/a.fp32.x", "fp32")]) throws {
+  init(base: Bool = false, files: [(path: String, precision: String)] = [("ios/a.fp32.x", "fp32")])
+    throws
+  {
     folder = try temporaryFolder()
     let side = Self.tile
     var inputs: [[String: Any]] = [Self.port("image", [1, 3, side, side], "nchw")]
-    var manifest: [String: Any] = ["kind": "bundle", "schema_version": 1, "name": "test", "prompt": "make it negative"]
+    var manifest: [String: Any] = [
+      "kind": "bundle", "schema_version": 1, "name": "test", "prompt": "make it negative",
+    ]
     var arrays: [(String, [Int], [Float])] = []
     let count = 3 * side * side
     let image = (0..<2 * count).map { Float($0 % 200) / 100 - 1 }
@@ -20,12 +24,19 @@ struct TestBundle {
     if base {
       let golden = try golden().concepts
       inputs.append(Self.port("adapter", [1, golden.entry.length], "flat"))
-      arrays.append(("adapter", [2, golden.entry.length], [Float](repeating: 0, count: 2 * golden.entry.length)))
+      arrays.append(
+        (
+          "adapter", [2, golden.entry.length], [Float](repeating: 0, count: 2 * golden.entry.length)
+        ))
       manifest["adapter_input"] = try goldenObject("concepts")["entry"]
-      manifest["concepts"] = try zip(["night", "snow"], golden.files).map { name, data -> [String: Any] in
+      manifest["concepts"] = try zip(["night", "snow"], golden.files).map {
+        name, data -> [String: Any] in
         let path = "adapters/\(name).safetensors"
         try write(data, to: folder.appendingPathComponent(path))
-        return ["name": name, "prompt": "make it \(name)", "path": path, "sha256": edgekitSHA256(data), "bytes": data.count]
+        return [
+          "name": name, "prompt": "make it \(name)", "path": path, "sha256": edgekitSHA256(data),
+          "bytes": data.count,
+        ]
       }
     }
     manifest["models"] = try files.map { path, precision -> [String: Any] in
@@ -39,9 +50,12 @@ struct TestBundle {
     }
     let archive = npz(arrays)
     try write(archive, to: folder.appendingPathComponent("golden/vectors.npz"))
-    manifest["golden"] = ["path": "golden/vectors.npz", "sha256": edgekitSHA256(archive), "samples": 2]
+    manifest["golden"] = [
+      "path": "golden/vectors.npz", "sha256": edgekitSHA256(archive), "samples": 2,
+    ]
     try write(
-      try JSONSerialization.data(withJSONObject: manifest), to: folder.appendingPathComponent("manifest.json"))
+      try JSONSerialization.data(withJSONObject: manifest),
+      to: folder.appendingPathComponent("manifest.json"))
   }
 
   private static func port(_ name: String, _ shape: [Int], _ layout: String) -> [String: Any] {

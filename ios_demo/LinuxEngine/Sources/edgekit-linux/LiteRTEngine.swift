@@ -46,7 +46,9 @@ private actor LiteRT {
       guard case .numbers(let values) = feeds[name], values.count * 4 == bytes else {
         throw EdgekitError("\(name) takes \(bytes / 4) numbers", hint: "feed as many")
       }
-      values.withUnsafeBytes { crunner_data(1, index).copyMemory(from: $0.baseAddress!, byteCount: bytes) }
+      values.withUnsafeBytes {
+        crunner_data(1, index).copyMemory(from: $0.baseAddress!, byteCount: bytes)
+      }
     }
     try tried(crunner_run())
     var outputs: [String: Tensor] = [:]
