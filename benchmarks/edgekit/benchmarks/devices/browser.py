@@ -121,8 +121,8 @@ def browser(more: Sequence[str] = ()) -> Iterator[Browser]:
     with tempfile.TemporaryDirectory(prefix="edgekit-browser-", ignore_cleanup_errors=True) as home:
         words = [program, f"--user-data-dir={home}", *flags, "about:blank"]
         process = subprocess.Popen(
-            # The browser reads from descriptor 3 and writes to 4.
-            ["/bin/sh", "-c", f'exec "$@" 3<&{from_us} 4>&{from_them}', "sh", *words],
+            # The browser reads from descriptor 3 and writes to 4; a shell may refuse <&12.
+            ["/bin/sh", "-c", f'exec "$@" 3</dev/fd/{from_us} 4>/dev/fd/{from_them}', "sh", *words],
             pass_fds=(from_us, from_them),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from edgekit.benchmarks.devices.browser import Browser, browser
+from edgekit.benchmarks.devices.browser import Browser, browser, chromium_program
 from edgekit.benchmarks.devices.facts import DeviceFacts, device_facts
 from edgekit.benchmarks.devices.judging import Accuracy, judged
 from edgekit.benchmarks.devices.local import Local
@@ -64,6 +64,7 @@ def bench_web(
     chosen = name or "chromium"
     if chosen not in BROWSERS:
         raise unknown_name("browser", chosen, BROWSERS)
+    chromium_program()  # before a page is put together for nobody
     manifest = read_bundle(folder, check_files=True)
     formats = FORMATS if BROWSERS[chosen] == "wasm" else ("tflite",)
     entries = [entry for entry in manifest.models if entry.format in formats and wanted(entry)]
