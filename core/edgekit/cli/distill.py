@@ -51,7 +51,9 @@ def distill(
     profile: str | None = typer.Option(
         None, help="cpu (default: 128 px, about 3 minutes on two cores) or gpu (256 px)."
     ),
-    student: str | None = typer.Option(None, help="Kind of student: gan."),
+    student: str | None = typer.Option(
+        None, help="Kind of student: gan (default: one edit), or restorer (portraits)."
+    ),
     init: str | None = typer.Option(
         None, help="base (default): adapt the shipped base; scratch: train every weight."
     ),
@@ -90,14 +92,71 @@ def distill(
     ),
     width: int | None = typer.Option(None, help="Size dial of a student from scratch."),
     seed: int | None = typer.Option(None, help="Decides crops, order and random weights."),
+    faces: list[Path] = typer.Option(
+        [], help="restorer: folder written by `edgekit pairs faces`; may be given more than once."
+    ),
+    form: str | None = typer.Option(
+        None,
+        help="restorer: how references act: memory (default: cached keys and values), code (an "
+        "identity code), channels or none.",
+    ),
+    base: str | None = typer.Option(
+        None,
+        help="restorer: a base of an earlier run, or a diffusers folder or hub id such as "
+        "stabilityai/sd-turbo, which gets low-rank factors; default: train a small one.",
+    ),
+    encoder: Path | None = typer.Option(
+        None, help="restorer: identity encoder, for --form code and --phone."
+    ),
+    phone: bool = typer.Option(
+        False, "--phone", help="restorer: also distill it into a network for phones."
+    ),
+    severity: str | None = typer.Option(
+        None, help="restorer: mild, medium, severe or mixed (default)."
+    ),
+    places: int | None = typer.Option(None, help="restorer: references that fit; default: 4."),
 ) -> None:
     """Train a small student that performs one edit of a teacher.
 
     Makes pairs, adapts the shipped base to them by low-rank factors, and writes student.pt2,
     weights, adapter, curves, a preview and a manifest. A run that was killed continues.
 
+    With --student restorer it trains a network that restores a degraded portrait with the help of
+    good ones of the same person, in one step; docs/restorer.md says more.
+
     Example: edgekit distill --concept "make it night" --out runs/night
     """
+    of_restorer = {
+        "faces": faces,
+        "form": form,
+        "base": base,
+        "encoder": encoder,
+        "phone": phone,
+        "severity": severity,
+        "places": places,
+    }
+    if student == "restorer":
+        from edgekit.cli.restorer import restorer
+
+        shared = {
+            "name": name,
+            "profile": profile,
+            "size_px": size,
+            "steps": steps,
+            "minutes": minutes,
+            "batch": batch,
+            "l1": l1,
+            "perceptual": perceptual,
+            "adversarial": adversarial,
+            "rank": rank,
+            "seed": seed,
+        }
+        restorer(ctx, out, of_restorer, shared)
+        return
+    if wrong := [key for key, value in of_restorer.items() if value]:
+        raise EdgekitError(
+            f"--{wrong[0]} is for a restorer", hint="add --student restorer, or leave it out"
+        )
     from edgekit.distill.recipe import read_recipe, recipe_for
 
     given = {

@@ -95,7 +95,7 @@ def write_student(
     image = torch.zeros(1, 3, size_px, size_px)
     with torch.no_grad():
         program = torch.export.export(student, (image,))
-    _write_program(folder / PROGRAM, program)
+    write_program(folder / PROGRAM, program)
     state = {name: value.contiguous() for name, value in _weights(student).items()}
     write_bytes(folder / WEIGHTS, safetensors_bytes(state))
     write_npz(folder / CALIBRATION, image=calibration[spread(calibration, CALIBRATION_PHOTOS)])
@@ -156,7 +156,8 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _write_program(path: Path, program: torch.export.ExportedProgram) -> None:
+def write_program(path: Path, program: torch.export.ExportedProgram) -> None:
+    """Save `program` as `path`, which ends in .pt2, at once or not at all."""
     # torch writes to a path that ends in .pt2; the rename makes it appear at once.
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".pt2-") as place:
         made = Path(place) / path.name

@@ -83,14 +83,17 @@ class Gate(nn.Module):
     def forward(self, queries_BNC: Tensor, keys_BRMC: Tensor) -> Tensor:
         """Return B x N x R."""
         num, references, _, channels = keys_BRMC.shape
-        scores_BRSM = self.summary @ keys_BRMC.transpose(2, 3) * channels**-0.5
-        summary_BRSC = torch.softmax(scores_BRSM, -1) @ keys_BRMC
+        # The constant on the right, where every int8 format wants its weights.
+        scores_BRMS = keys_BRMC @ self.summary.T * channels**-0.5
+        summary_BRSC = torch.softmax(scores_BRMS, 2).transpose(2, 3) @ keys_BRMC
         flat_BCK = summary_BRSC.reshape(num, references * SUMMARY_TOKENS, channels).transpose(1, 2)
         match_BNK = queries_BNC @ flat_BCK * channels**-0.5
         match_BNRS = match_BNK.reshape(num, -1, references, SUMMARY_TOKENS)
         whole_BNRS = match_BNRS.mean(1, keepdim=True).expand_as(match_BNRS)
-        hidden = F.silu(self.hidden(torch.cat((match_BNRS, whole_BNRS), -1)))
-        return torch.sigmoid(self.out(hidden)[..., 0])
+        # Two axes for the layers: LiteRT has no product of a matrix with four.
+        both = torch.cat((match_BNRS, whole_BNRS), -1).reshape(-1, 2 * SUMMARY_TOKENS)
+        opened = torch.sigmoid(self.out(F.silu(self.hidden(both))))
+        return opened.reshape(num, -1, references)
 
 
 class SharedAttention(nn.Module):
@@ -157,12 +160,11 @@ def shared(
     num, references, tokens, channels = keys_BRMC.shape
     keys = torch.cat((own[0], keys_BRMC.reshape(num, references * tokens, channels)), 1)
     values = torch.cat((own[1], values_BRMC.reshape(num, references * tokens, channels)), 1)
-    owner_RK = torch.eye(references, device=keys.device, dtype=keys.dtype)
-    owner_RK = F.pad(owner_RK.repeat_interleave(tokens, 1), (own[0].shape[1], 0))
-    mine_K = F.pad(torch.zeros_like(owner_RK[0, own[0].shape[1] :]), (own[0].shape[1], 0), value=1)
-    allowed_BK = (mask_BR.to(keys.dtype) @ owner_RK + mine_K) > 0.5
+    there_BR = mask_BR.to(keys.dtype)
+    theirs_BK = there_BR[:, :, None].expand(-1, -1, tokens).reshape(num, references * tokens) > 0.5
+    allowed_BK = torch.cat((torch.ones_like(own[0][..., 0]) > 0.5, theirs_BK), 1)
     logs_BNR = None if gate_BNR is None else torch.log(gate_BNR.float() + LEAST_GATE).to(keys.dtype)
-    return mixed(q_BNC, keys, values, head_dim, allowed_BK, logs_BNR, owner_RK)
+    return mixed(q_BNC, keys, values, head_dim, allowed_BK, logs_BNR)
 
 
 def mixed(
@@ -172,18 +174,17 @@ def mixed(
     head_dim: int,
     allowed_BK: Tensor | None = None,
     logs_BNR: Tensor | None = None,
-    owner_RK: Tensor | None = None,
 ) -> Tensor:
-    """Return softmax(q k / sqrt(E) + logs @ owner) v by heads; keys not allowed weigh nothing.
+    """Return softmax(q k / sqrt(E) + logs) v by heads; keys not allowed weigh nothing.
 
-    GPUs run PyTorch's fused attention; elsewhere the products are written out, which every
-    converter understands. Both are the same function.
+    `logs_BNR` belong to the keys after the first N, which R references share equally. GPUs run
+    PyTorch's fused attention; elsewhere the products are written out, which every converter
+    understands. Both are the same function.
     """
     heads = q_BNC.shape[2] // head_dim
     q, k, v = (_by_head(x, heads) for x in (q_BNC, k_BKC, v_BKC))
-    bias = None if logs_BNR is None or owner_RK is None else (logs_BNR, owner_RK)
-    run = _fused if q.is_cuda else written_out
-    y_BANE = run(q, k, v, allowed_BK, bias)
+    run = fused if q.is_cuda else written_out
+    y_BANE = run(q, k, v, allowed_BK, logs_BNR)
     return y_BANE.transpose(1, 2).reshape(q_BNC.shape)
 
 
@@ -192,39 +193,47 @@ def written_out(
     k_BAKE: Tensor,
     v_BAKE: Tensor,
     allowed_BK: Tensor | None,
-    bias: tuple[Tensor, Tensor] | None,
+    logs_BNR: Tensor | None,
 ) -> Tensor:
     """Return the attention as two products and a softmax."""
     scores = q_BANE @ k_BAKE.transpose(2, 3) * q_BANE.shape[-1] ** -0.5
-    if bias is not None:
-        scores = scores + (bias[0] @ bias[1])[:, None]
+    if logs_BNR is not None:
+        num, own, references = logs_BNR.shape
+        tokens = (k_BAKE.shape[2] - own) // references
+        wide = logs_BNR[..., None].expand(-1, -1, -1, tokens).reshape(num, own, references * tokens)
+        scores = scores + torch.cat((torch.zeros_like(scores[:, 0, :, :own]), wide), 2)[:, None]
     if allowed_BK is not None:
         scores = torch.where(allowed_BK[:, None, None], scores, float("-inf"))
     return torch.softmax(scores, -1) @ v_BAKE
 
 
-def _fused(
+def fused(
     q_BANE: Tensor,
     k_BAKE: Tensor,
     v_BAKE: Tensor,
     allowed_BK: Tensor | None,
-    bias: tuple[Tensor, Tensor] | None,
+    logs_BNR: Tensor | None,
 ) -> Tensor:
-    scale = q_BANE.shape[-1] ** -0.5
-    if bias is not None:
-        # The bias as channels of queries and keys: a mask that needs a gradient would be written
-        # out in full, B x A x N x K.
-        logs_BNR, owner_RK = bias
-        fill = -logs_BNR.shape[-1] % 8
+    """Return the same by PyTorch's fused kernels, which never write the scores."""
+    scale, width = q_BANE.shape[-1] ** -0.5, v_BAKE.shape[-1]
+    if logs_BNR is not None:
+        # The logarithms as channels of queries, and of keys whose reference they are: as a mask
+        # that needs a gradient they would be written out in full, B x A x N x K.
+        _, own, references = logs_BNR.shape
+        tokens = (k_BAKE.shape[2] - own) // references
+        fill = -references % 8
         logs = F.pad(logs_BNR / scale, (0, fill))[:, None].expand(-1, q_BANE.shape[1], -1, -1)
-        owner = F.pad(owner_RK.T, (0, fill))[None, None].expand(*k_BAKE.shape[:2], -1, -1)
+        one = torch.eye(references, device=q_BANE.device, dtype=k_BAKE.dtype)
+        owner = F.pad(one.repeat_interleave(tokens, 0), (0, fill, own, 0))
+        owner = owner[None, None].expand(*k_BAKE.shape[:2], -1, -1)
         q_BANE = torch.cat((q_BANE, logs.to(q_BANE.dtype)), -1)
-        k_BAKE = torch.cat((k_BAKE, owner.to(k_BAKE.dtype)), -1)
+        k_BAKE = torch.cat((k_BAKE, owner), -1)
+        v_BAKE = F.pad(v_BAKE, (0, references + fill))  # kernels want one width for all three
     mask = None if allowed_BK is None else allowed_BK[:, None, None]
     mixed_BANE: Tensor = F.scaled_dot_product_attention(
         q_BANE, k_BAKE, v_BAKE, attn_mask=mask, scale=scale
     )
-    return mixed_BANE
+    return mixed_BANE[..., :width]
 
 
 def _by_head(x_BNC: Tensor, heads: int) -> Tensor:

@@ -14,6 +14,7 @@ whole attention maps: 68 rows instead of 1,024 at 32 tokens a side.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -55,8 +56,7 @@ def landmark_loss(
     queries: Sequence[Tensor],
     keys: Sequence[Tensor],
     *,
-    grids: Sequence[int],
-    head_dim: int,
+    head_dims: Sequence[int],
     size_px: int,
     target_points: Tensor,
     reference_points: Tensor,
@@ -71,16 +71,17 @@ def landmark_loss(
     """
     total = target_points.new_zeros(())
     seen = mask.float()
-    for q_BNC, k_BRMC, grid in zip(queries, keys, grids, strict=True):
+    for q_BNC, k_BRMC, head_dim in zip(queries, keys, head_dims, strict=True):
+        grid = math.isqrt(q_BNC.shape[1])
         rows = tokens_of(target_points, size_px=size_px, grid=grid)
         heads = q_BNC.shape[2] // head_dim
         q_BLC = q_BNC.gather(1, rows[..., None].expand(-1, -1, q_BNC.shape[2]))
-        q_BALE = q_BLC.unflatten(2, (heads, head_dim)).transpose(1, 2)
-        k_BRAME = k_BRMC.unflatten(3, (heads, head_dim)).transpose(2, 3)
+        q_BALE = q_BLC.reshape(*q_BLC.shape[:2], heads, head_dim).transpose(1, 2)
+        k_BRAME = k_BRMC.reshape(*k_BRMC.shape[:3], heads, head_dim).transpose(2, 3)
         logits = q_BALE[:, None] @ k_BRAME.transpose(3, 4) * head_dim**-0.5
         shares_BRLM = torch.softmax(logits.float(), -1).mean(2)
         wanted_BRLM = landmark_maps(reference_points, size_px=size_px, grid=grid)
         far_BRLM = wanted_BRLM * ((wanted_BRLM + 1e-8).log() - (shares_BRLM + 1e-8).log())
         far_BR = far_BRLM.sum(-1).mean(-1)
         total = total + (far_BR * seen).sum() / seen.sum().clamp(min=1.0)
-    return total / len(grids)
+    return total / len(queries)

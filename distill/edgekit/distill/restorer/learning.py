@@ -105,7 +105,7 @@ class Learner:
 class Task(Protocol):
     """A stage of training."""
 
-    learners: Mapping[str, Learner]
+    learners: dict[str, Learner]
     """The first follows the clock's rate schedule with its own peak, and so do the others."""
 
     def batch(self, step: int) -> Batch:

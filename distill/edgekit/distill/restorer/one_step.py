@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args, runtime_checkable
+from typing import NamedTuple, Protocol, TypeAlias, get_args, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +19,9 @@ from torch import Tensor, nn
 from edgekit.core.errors import unknown_name
 from edgekit.distill.restorer.attention import Memory, Seen
 from edgekit.distill.restorer.diffusion import ONE_STEP_LEVEL, REFERENCE_LEVEL, noised, picture_of
-from edgekit.distill.restorer.unet import UNet, UNetShape, fresh_unet, take_weights
+from edgekit.distill.restorer.recipe import Conditioning as Conditioning
+from edgekit.distill.restorer.unet import ATTENTIONS, UNet, UNetShape, fresh_unet, take_weights
 
-Conditioning = Literal["none", "channels", "memory", "code"]
-"""How references reach the network: not at all, as more input channels, as cached keys and values,
-or as an identity code."""
 CODE_TOKENS, CODE_WIDTH = 32, 256
 Encoder: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """References (B x R x 3 x S x S in [-1, 1]) and their mask (B x R) to codes (B x 32 x 256)."""
@@ -53,13 +51,9 @@ class Restorer(Protocol):
         """Return restored pictures, not clamped: training terms need their gradients."""
         ...
 
-    def grids(self, size_px: int) -> tuple[int, ...]:
-        """Return the tokens a side of each shared attention, in the order of the memory."""
-        ...
-
     @property
-    def head_dim(self) -> int:
-        """Channels of one attention head."""
+    def head_dims(self) -> tuple[int, ...]:
+        """Channels of one head of each shared attention, in the order of the memory."""
         ...
 
 
@@ -103,13 +97,9 @@ class OneStep(nn.Module):
         self.branch = None if branch is None else branch.eval().requires_grad_(False)
 
     @property
-    def head_dim(self) -> int:
-        """Channels of one attention head."""
-        return self.network.shape.head_dim
-
-    def grids(self, size_px: int) -> tuple[int, ...]:
-        """Return the tokens a side of each shared attention."""
-        return self.network.shape.grids(size_px)
+    def head_dims(self) -> tuple[int, ...]:
+        """Channels of one head of each shared attention."""
+        return (self.network.shape.head_dim,) * ATTENTIONS
 
     def enrolled(self, photos: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
         """Return the keys and values of each photo (B x 3 x S x S): B x M x C for each layer."""
@@ -121,7 +111,10 @@ class OneStep(nn.Module):
         if self.conditioning == "memory":
             shape = references.shape[:2]
             layers = self.enrolled(references.flatten(0, 1))
-            seen = tuple((k.unflatten(0, shape), v.unflatten(0, shape)) for k, v in layers)
+            seen = tuple(
+                (k.reshape(*shape, *k.shape[1:]), v.reshape(*shape, *v.shape[1:]))
+                for k, v in layers
+            )
             return Given(Memory(seen, mask))
         if self.conditioning == "channels":
             wanted = self.form.places

@@ -14,17 +14,20 @@ from edgekit.distill.restorer.attention import Seen
 from edgekit.distill.restorer.one_step import CODE_WIDTH, Conditioning, Given
 from edgekit.distill.students.gan import Generator, Shape, fresh_generator
 
+CONTEXT = 128
+"""Width of a token inside the generator: the gains and biases that the code sets cost in weights
+what it is wide, and no format stores them in 8 bits."""
 PHONE = Shape(
     width=96,
-    context_dim=CODE_WIDTH,
+    context_dim=CONTEXT,
     full=24,
     half=48,
-    eighth=240,
+    eighth=256,
     encoder_blocks=2,
     decoder_blocks=2,
 )
 """At most 3 M weights."""
-TOY_PHONE = Shape(width=16, context_dim=CODE_WIDTH, encoder_blocks=1)
+TOY_PHONE = Shape(width=16, context_dim=8, encoder_blocks=1)
 
 
 class PhoneRestorer(nn.Module):
@@ -33,16 +36,13 @@ class PhoneRestorer(nn.Module):
     conditioning: Conditioning = "code"
 
     def __init__(self, generator: Generator) -> None:
-        """`generator` takes 256 wide tokens as its text."""
+        """`generator` takes the code's tokens, made narrower, as its text."""
         super().__init__()
         self.generator = generator
+        self.entry = nn.Linear(CODE_WIDTH, generator.shape.context_dim, bias=False)
 
     @property
-    def head_dim(self) -> int:
-        """Channels of one attention head."""
-        return self.generator.shape.levels[3] // self.generator.shape.heads
-
-    def grids(self, size_px: int) -> tuple[int, ...]:
+    def head_dims(self) -> tuple[int, ...]:
         """It shares no attention with references."""
         return ()
 
@@ -54,13 +54,16 @@ class PhoneRestorer(nn.Module):
 
     def restored(self, degraded: Tensor, given: Given, seen: Seen | None = None) -> Tensor:
         """Return restored pictures, not clamped."""
-        return self.generator.painted(degraded, given.code)
+        assert given.code is not None
+        return self.generator.painted(degraded, self.entry(given.code))
 
     def forward(self, image: Tensor, code: Tensor) -> Tensor:
         """Return the restored picture in [-1, 1] of a degraded one and a code."""
-        return self.generator.painted(image, code).clamp(-1, 1)
+        return self.generator.painted(image, self.entry(code)).clamp(-1, 1)
 
 
 def fresh_phone(shape: Shape, *, seed: int) -> PhoneRestorer:
     """Return a phone-size restorer with random weights that depend on `seed` alone."""
-    return PhoneRestorer(fresh_generator(shape, seed=seed))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return PhoneRestorer(fresh_generator(shape, seed=seed))

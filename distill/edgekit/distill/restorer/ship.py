@@ -14,7 +14,6 @@ stand for nobody.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -44,6 +43,7 @@ from edgekit.distill.program import (
     StudentFacts,
     host,
     write_npz,
+    write_program,
 )
 from edgekit.distill.restorer.attention import Memory
 from edgekit.distill.restorer.diffusion import ONE_STEP_LEVEL, REFERENCE_LEVEL, noised, picture_of
@@ -80,7 +80,7 @@ class Program(nn.Module):
         elif self.form.conditioning == "code":
             layers, _ = self.network.memory_of_code(given[0])
             somebody = (given[0] * given[0]).sum((1, 2))[:, None] > 0
-            memory = Memory(layers, somebody)
+            memory = Memory(layers, somebody.to(image.dtype))
         elif self.form.conditioning == "channels":
             extra = given[0]
         velocity = self.network(noisy, level, memory, extra)
@@ -183,10 +183,7 @@ def write_ported(
     example = tuple(torch.zeros(port.shape) for port in inputs)
     with torch.no_grad():
         saved = torch.export.export(program, example)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".pt2-") as place:
-        made = Path(place) / PROGRAM
-        torch.export.save(saved, made)
-        write_bytes(folder / PROGRAM, made.read_bytes())
+    write_program(folder / PROGRAM, saved)
     state = {name: value.contiguous() for name, value in program.state_dict().items()}
     floating = {name: value for name, value in state.items() if value.is_floating_point()}
     write_bytes(folder / WEIGHTS, safetensors_bytes(floating))

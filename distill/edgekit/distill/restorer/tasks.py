@@ -232,8 +232,7 @@ class RestorerTask:
         return landmark_loss(
             seen.queries,
             [keys for keys, _ in memory.layers],
-            grids=restorer.grids(size_px),
-            head_dim=restorer.head_dim,
+            head_dims=restorer.head_dims,
             size_px=size_px,
             target_points=batch["target_landmarks"],
             reference_points=batch["reference_landmarks"],

@@ -1,0 +1,73 @@
+"""The part of ``edgekit distill`` that makes a restorer; a command only through ``--student``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from edgekit.cli.common import RUNS, ConsoleReport, planned, show
+from edgekit.core.errors import EdgekitError
+
+SHARED = ("out", "student", "faces", "form", "base", "encoder", "phone", "severity", "places")
+"""Options that a restorer takes besides those of its recipe."""
+
+
+def restorer(
+    ctx: typer.Context, out: Path | None, chosen: Mapping[str, Any], shared: Mapping[str, Any]
+) -> None:
+    """Train a restorer as the options say and show what came out.
+
+    Raises EdgekitError for an option that only a concept's student has.
+    """
+    names = {"size_px": "size"}
+    taken = {*SHARED, *(names.get(name, name) for name in shared)}
+    typed = [name for name in ctx.params if _typed(ctx, name)]
+    if alien := [name for name in typed if name not in taken]:
+        raise EdgekitError(
+            f"--{alien[0].replace('_', '-')} is not for a restorer",
+            hint="leave it out; `edgekit distill --help` says which options are",
+        )
+    from edgekit.distill.restorer.recipe import restorer_recipe
+
+    given = {name: value for name, value in shared.items() if name != "profile"}
+    recipe = restorer_recipe(
+        profile=shared["profile"] or "cpu",
+        conditioning=chosen["form"],
+        phone=chosen["phone"] or None,
+        severity=chosen["severity"],
+        places=chosen["places"],
+        **given,
+    )
+    out = out or RUNS / recipe.name
+    where = {"out": out, "faces": list(chosen["faces"]), "base": chosen["base"]}
+    if planned({"step": "distill", **where, "encoder": chosen["encoder"], **recipe.values()}):
+        return
+    from edgekit.distill.restorer.run import distill_restorer
+
+    manifest = distill_restorer(
+        recipe,
+        chosen["faces"],
+        out,
+        base=chosen["base"],
+        encoder=chosen["encoder"],
+        report=ConsoleReport(),
+    )
+    show({"out": str(out), **manifest}, _told(out, manifest))
+
+
+def _told(out: Path, manifest: Mapping[str, Any]) -> str:
+    ours, source = manifest["quality"]["student"], manifest["quality"]["source"]
+    return (
+        f"{out}: {manifest['parameters'] / 1e6:.2f} M parameters, {manifest['gmac']:.2f} GMAC; "
+        f"{ours['psnr_db']:.1f} dB to the true portraits of test people (degraded "
+        f"{source['psnr_db']:.1f}), feature distance {ours['perceptual']:.3f} "
+        f"({source['perceptual']:.3f}); look at {out / 'preview.png'}; next: edgekit export {out}"
+    )
+
+
+def _typed(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

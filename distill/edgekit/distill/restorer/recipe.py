@@ -1,0 +1,146 @@
+"""Everything that decides a restorer, in one value that is checked before any work."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+from edgekit.core.errors import EdgekitError, unknown_name
+from edgekit.core.store import write_bytes
+
+Conditioning = Literal["none", "channels", "memory", "code"]
+"""How references reach the network: not at all, as more input channels, as cached keys and values,
+or as an identity code."""
+SEVERITIES = ("mild", "medium", "severe", "mixed")
+PROFILES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "cpu": {},
+        "gpu": {"toy": False, "size_px": 128, "minutes": 10.0, "batch": 32},
+    }
+)
+"""Values that a profile sets; "cpu" is the defaults of `RestorerRecipe`: a toy that runs anywhere.
+"""
+SHARES: Mapping[str, float] = MappingProxyType(
+    {"base": 0.3, "recognizer": 0.1, "restorer": 0.4, "phone": 0.2}
+)
+"""Share of the minutes that each stage gets; what is not needed leaves its share to the others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestorerRecipe:
+    """Everything that decides a run's result; written beside the student as ``recipe.toml``."""
+
+    name: str = "restorer"
+    """Name of the model files, a-z, 0-9, _ and -."""
+    profile: str = "cpu"
+    conditioning: Conditioning = "memory"
+    """How references act: "memory" (cached keys and values), "code" (an identity code),
+    "channels" (more input channels) or "none"."""
+    adain: bool = True
+    gate: bool = True
+    places: int = 4
+    """References that the exported program has room for."""
+    references: int = 4
+    """References of a target in training, at most."""
+    wrong_share: float = 0.2
+    """Targets that get references of another person."""
+    severity: str = "mixed"
+    size_px: int = 64
+    toy: bool = True
+    """Networks of a few ten thousand weights, to see whether everything runs."""
+    phone: bool = False
+    """Also distil the one-step network into a network for phones that takes an identity code."""
+    minutes: float = 2.0
+    """Training minutes of all stages together."""
+    steps: int = 0
+    """Steps of each stage at most; 0: the minutes alone decide."""
+    batch: int = 4
+    l1: float = 1.0
+    perceptual: float = 2.0
+    ms_ssim: float = 0.5
+    identity: float = 0.5
+    adversarial: float = 0.03
+    landmark: float = 0.05
+    rank: int = 32
+    """Rank of the low-rank factors, where the base is a pipeline of diffusers."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Reject a recipe that could only fail later."""
+        for kind, value, known in (
+            ("profile", self.profile, tuple(PROFILES)),
+            ("form", self.conditioning, get_args(Conditioning)),
+            ("severity", self.severity, SEVERITIES),
+        ):
+            if value not in known:
+                raise unknown_name(kind, value, known)
+        if self.size_px % 64 or not 64 <= self.size_px <= 512:
+            raise EdgekitError(
+                f"size_px = {self.size_px}", hint="choose a multiple of 64 from 64 to 512"
+            )
+        for key, low, high in (
+            ("places", 1, 16),
+            ("references", 1, 16),
+            ("wrong_share", 0, 1),
+            ("minutes", 0.001, 100_000),
+            ("steps", 0, 10_000_000),
+            ("batch", 1, 4096),
+            ("l1", 0, 1e4),
+            ("perceptual", 0, 1e4),
+            ("ms_ssim", 0, 1e4),
+            ("identity", 0, 1e4),
+            ("adversarial", 0, 1e4),
+            ("landmark", 0, 1e4),
+            ("rank", 1, 256),
+            ("seed", 0, 2**31 - 1),
+        ):
+            value = getattr(self, key)
+            if not low <= value <= high:
+                raise EdgekitError(f"{key} = {value}", hint=f"choose from {low} to {high}")
+        if self.l1 == self.perceptual == self.ms_ssim == 0:
+            raise EdgekitError(
+                "l1, perceptual and ms_ssim are all 0", hint="give one of them a weight"
+            )
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,47}", self.name):
+            raise EdgekitError(
+                f"name = {self.name!r}", hint="use a-z, 0-9, _ and -, at most 48 characters"
+            )
+
+    def values(self) -> dict[str, Any]:
+        """Return the recipe as JSON and TOML values."""
+        return asdict(self)
+
+    def write(self, path: Path) -> None:
+        """Write the recipe as TOML, at once or not at all."""
+        lines = [f"{key} = {json.dumps(value)}" for key, value in self.values().items()]
+        write_bytes(path, ("\n".join(lines) + "\n").encode())
+
+
+def restorer_recipe(*, profile: str = "cpu", **changes: Any) -> RestorerRecipe:
+    """Return the recipe of a profile with `changes`; a change that is None keeps the default.
+
+    Raises EdgekitError for a value that cannot be meant or a key that does not exist.
+    """
+    if profile not in PROFILES:
+        raise unknown_name("profile", profile, PROFILES)
+    given = {key: value for key, value in changes.items() if value is not None}
+    known = [field.name for field in fields(RestorerRecipe)]
+    for key in given:
+        if key not in known:
+            raise unknown_name("key in the recipe", key, known)
+    return RestorerRecipe(profile=profile, **{**PROFILES[profile], **given})
+
+
+def stage_seconds(recipe: RestorerRecipe, stages: tuple[str, ...]) -> dict[str, float]:
+    """Return the training seconds of each of `stages`, which share the recipe's minutes.
+
+    >>> stage_seconds(RestorerRecipe(minutes=1.0), ("recognizer", "restorer"))
+    {'recognizer': 12.0, 'restorer': 48.0}
+    """
+    total = sum(SHARES[stage] for stage in stages)
+    return {stage: round(60 * recipe.minutes * SHARES[stage] / total, 6) for stage in stages}

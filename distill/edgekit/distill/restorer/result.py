@@ -1,0 +1,186 @@
+"""What a finished run leaves: its programs with samples, scores on test people, and a preview."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgekit.core.seams import Port
+from edgekit.core.store import prepared_folder
+from edgekit.distill.faces.sets import FaceBatch, Faces, FaceSampler
+from edgekit.distill.metrics import as_photos, quality
+from edgekit.distill.preview import write_preview
+from edgekit.distill.program import StudentFacts
+from edgekit.distill.restorer.bases import Base
+from edgekit.distill.restorer.one_step import OneStep, memory_bytes
+from edgekit.distill.restorer.phone import PhoneRestorer
+from edgekit.distill.restorer.recipe import RestorerRecipe
+from edgekit.distill.restorer.recognizer import identity_distance
+from edgekit.distill.restorer.ship import (
+    Enroller,
+    Program,
+    feeds_of,
+    input_ports,
+    memory_ports,
+    output_port,
+    write_ported,
+)
+from edgekit.distill.restorer.stages import CodeEncoder
+
+JUDGED = 64
+"""Portraits of test people that the manifest's scores are means of, at most."""
+SAMPLES = {"memory": 6}
+"""Calibration and held-out samples of a form; 24 of any other: a memory is megabytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """A checked run before any work."""
+
+    recipe: RestorerRecipe
+    train: Faces
+    test: Faces
+    base: Base | None
+    encoder: CodeEncoder | None
+    sha256: str
+    licences: dict[str, Any]
+
+
+def drawn(sampler: FaceSampler, count: int, seed: int) -> FaceBatch:
+    """Return up to `count` of the faces that can be a target, spread over all of them."""
+    rows = sampler.targets()
+    picks = torch.linspace(0, len(rows) - 1, min(count, len(rows))).round().long()
+    return sampler.of(rows[picks], torch.Generator().manual_seed(seed))
+
+
+def _sampler(recipe: RestorerRecipe, faces: Faces) -> FaceSampler:
+    least = 1 if int(torch.bincount(faces.identities.cpu()).max()) > 1 else 0
+    return FaceSampler(
+        faces,
+        references=(least, recipe.places),
+        wrong_share=0.0,
+        severity=recipe.severity,
+        mirror=False,
+    )
+
+
+def _feeds(
+    inputs: Inputs, network: OneStep | PhoneRestorer, batch: FaceBatch
+) -> dict[str, np.ndarray[Any, Any]]:
+    code = None
+    if inputs.encoder is not None:
+        code = inputs.encoder.cpu()(batch.references.cpu(), batch.reference_mask.cpu())
+    feeds = feeds_of(network, batch.references, batch.reference_mask, code)
+    return {"image": as_photos(batch.degraded), **feeds}
+
+
+def ship_restorer(
+    inputs: Inputs,
+    network: OneStep | PhoneRestorer,
+    folder: Path,
+    base: Base,
+    recognizer: nn.Module | None,
+) -> dict[str, Any]:
+    """Write the student folder of a trained network and return its manifest."""
+    recipe = inputs.recipe
+    network = network.cpu()
+    program = network if isinstance(network, PhoneRestorer) else Program(network)
+    kind = "phone" if isinstance(network, PhoneRestorer) else recipe.conditioning
+    samples = SAMPLES.get(kind, 24)
+    calibration = drawn(_sampler(recipe, inputs.train), samples, recipe.seed)
+    heldout = drawn(_sampler(recipe, inputs.test), samples, recipe.seed)
+    judged = drawn(_sampler(recipe, inputs.test), JUDGED, recipe.seed + 1)
+    scores, made = _scores(inputs, network, judged, recognizer)
+    prepared_folder(folder)
+    first = as_photos(judged.references[:6, 0])
+    columns = (as_photos(judged.degraded[:6]), made[:6], as_photos(judged.target[:6]), first)
+    write_preview(folder / "preview.png", columns)
+    ports = input_ports(network, recipe.size_px)
+    references: dict[str, Any] = {"form": kind, "places": recipe.places, "code_bytes": 2 * 32 * 256}
+    if kind == "memory":
+        one = memory_bytes(base.shape, recipe.size_px)
+        references |= {"memory_bytes_per_reference": one, "enroller": "enroller"}
+    return write_ported(
+        folder,
+        program,
+        inputs=ports,
+        outputs=[output_port(recipe.size_px)],
+        calibration=_feeds(inputs, network, calibration),
+        heldout={**_feeds(inputs, network, heldout), "teacher": as_photos(heldout.target)},
+        quality=scores,
+        facts=StudentFacts(
+            name=recipe.name if kind != "phone" else f"{recipe.name}-phone",
+            prompt="restore the portrait",
+            teacher="none" if kind != "phone" else recipe.name,
+            recipe_sha256=inputs.sha256,
+            seed=recipe.seed,
+            base_sha256=base.sha256,
+            seconds=60 * recipe.minutes,
+            licences=inputs.licences,
+            extra={"references": references},
+        ),
+    )
+
+
+@torch.no_grad()
+def _scores(
+    inputs: Inputs,
+    network: OneStep | PhoneRestorer,
+    batch: FaceBatch,
+    recognizer: nn.Module | None,
+) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
+    """Return scores on test people, and the pictures."""
+    batch = FaceBatch(*(part.cpu() for part in batch))
+    code = None
+    if inputs.encoder is not None:
+        code = inputs.encoder.cpu()(batch.references, batch.reference_mask)
+    made = []
+    for i in range(0, len(batch.target), 8):
+        part = slice(i, i + 8)
+        given = network.given(
+            batch.references[part],
+            batch.reference_mask[part],
+            None if code is None else code[part],
+        )
+        made.append(network.restored(batch.degraded[part], given).clamp(-1, 1))
+    pictures = torch.cat(made)
+    found = quality(as_photos(batch.degraded), as_photos(batch.target), as_photos(pictures))
+    if recognizer is not None:
+        judge = recognizer.cpu().eval()
+        for name, shown in (("student", pictures), ("source", batch.degraded)):
+            distance = float(identity_distance(judge, shown, batch.target).mean())
+            found[name]["trained_identity"] = round(distance, 5)
+    return found, as_photos(pictures)
+
+
+def ship_enroller(inputs: Inputs, network: OneStep, folder: Path, base: Base) -> None:
+    """Write the student folder of the reference branch."""
+    recipe = inputs.recipe
+    assert network.branch is not None
+    samples = [
+        drawn(_sampler(recipe, faces), 16, recipe.seed) for faces in (inputs.train, inputs.test)
+    ]
+    calibration, heldout = (as_photos(batch.target) for batch in samples)
+    write_ported(
+        folder,
+        Enroller(network.branch),
+        inputs=[Port("image", (1, 3, recipe.size_px, recipe.size_px))],
+        outputs=memory_ports(base.shape, recipe.size_px, 1),
+        calibration={"image": calibration},
+        heldout={"image": heldout},
+        quality={},
+        facts=StudentFacts(
+            name=f"{recipe.name}-enroller",
+            prompt="",
+            teacher="none",
+            recipe_sha256=inputs.sha256,
+            seed=recipe.seed,
+            base_sha256=base.sha256,
+            licences=inputs.licences,
+        ),
+    )

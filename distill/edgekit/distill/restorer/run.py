@@ -1,0 +1,239 @@
+"""The step from faces to a restorer: pretraining, training, a student folder for each program.
+
+    RUN/                student: the one-step restorer, references as ports
+    RUN/enroller/       student: one reference photo to its keys and values (form "memory")
+    RUN/phone/          student: the network for phones, an identity code as its second port
+    RUN/base/           the pretrained diffusion U-Net, for other runs
+    RUN/checkpoint/     state of each stage; a run that was killed continues from it
+
+A folder that is complete for the same recipe, faces, base and encoder is left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edgekit.core.errors import BadInput, EdgekitError
+from edgekit.core.progress import Report, silent
+from edgekit.core.store import (
+    MANIFEST,
+    complete,
+    locked,
+    prepared_folder,
+    read_manifest,
+    value_sha256,
+)
+from edgekit.distill.faces.sets import load_faces
+from edgekit.distill.identity.student import read_encoder
+from edgekit.distill.program import KIND
+from edgekit.distill.restorer.bases import Base, read_base, write_base
+from edgekit.distill.restorer.one_step import Form, one_step
+from edgekit.distill.restorer.recipe import RestorerRecipe, stage_seconds
+from edgekit.distill.restorer.result import Inputs, ship_enroller, ship_restorer
+from edgekit.distill.restorer.stages import (
+    CodeEncoder,
+    Place,
+    Plan,
+    base_stage,
+    phone_of,
+    recognizer_stage,
+    restorer_stage,
+)
+from edgekit.distill.restorer.terms import TermWeights
+from edgekit.distill.restorer.unet import UNet
+
+FORMAT = 1
+"""Raised when the same recipe would give another student than before."""
+
+
+def distill_restorer(
+    recipe: RestorerRecipe,
+    faces: Sequence[Path],
+    out: Path,
+    *,
+    base: Path | None = None,
+    encoder: Path | None = None,
+    stop_at: float = float("inf"),
+    report: Report = silent,
+) -> dict[str, Any]:
+    """Make the restorer of `recipe` in the folder `out` and return its manifest.
+
+    `faces` are folders of `edgekit pairs faces`; people of their test split judge and are never
+    trained on. `base` is a pretrained base instead of one trained here, `encoder` an identity
+    encoder, which the form "code" and the network for phones need. At `stop_at` (of
+    `time.monotonic`) the run saves itself and raises EdgekitError; the same call continues it.
+
+    Raises BadInput for unusable folders, EdgekitError for what does not go together or if `out`
+    holds something else, OutputError if it cannot be written.
+    """
+    inputs = _checked(recipe, faces, base, encoder)
+    out = prepared_folder(Path(out))
+    if complete(out, kind=KIND, recipe_sha256=inputs.sha256):
+        return read_manifest(out, kind=KIND)
+    if (out / MANIFEST).is_file():
+        raise EdgekitError(
+            f"{out} holds something made otherwise", hint="choose another --out, or delete it"
+        )
+    with locked(out):
+        recipe.write(out / "recipe.toml")
+        return _made(inputs, out, stop_at, report)
+
+
+def _checked(
+    recipe: RestorerRecipe, faces: Sequence[Path], base: Path | None, encoder: Path | None
+) -> Inputs:
+    needs_code = recipe.conditioning == "code" or recipe.phone
+    if needs_code and encoder is None:
+        raise EdgekitError(
+            "an identity code needs an encoder",
+            hint="add --encoder FOLDER, written by `edgekit identity train`",
+        )
+    if not faces:
+        raise EdgekitError(
+            "no faces are given", hint="add --faces FOLDER, written by `edgekit pairs faces`"
+        )
+    manifests = [read_manifest(folder, kind="faces") for folder in faces]
+    found = read_base(base) if base is not None else None
+    if found is not None and found.size_px != recipe.size_px:
+        raise BadInput(
+            f"{base} was trained at {found.size_px} pixels, not {recipe.size_px}",
+            hint=f"add --size {found.size_px}, or leave --base out",
+        )
+    coder, coder_sha256 = None, None
+    if encoder is not None and needs_code:
+        network, facts = read_encoder(encoder)
+        coder, coder_sha256 = CodeEncoder(network), facts["recipe_sha256"]
+    values = {
+        "format": FORMAT,
+        "recipe": recipe.values(),
+        "faces": [manifest["recipe_sha256"] for manifest in manifests],
+        "base": found.sha256 if found else None,
+        "encoder": coder_sha256,
+    }
+    licences: dict[str, Any] = {}
+    for folder, manifest in zip(faces, manifests, strict=True):
+        licences[folder.name] = manifest.get("licences")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    train, test = (
+        load_faces(faces, split=split, size_px=recipe.size_px) for split in ("train", "test")
+    )
+    return Inputs(
+        recipe, train.to(device), test.to(device), found, coder, value_sha256(values), licences
+    )
+
+
+def _plan(recipe: RestorerRecipe) -> Plan:
+    return Plan(
+        size_px=recipe.size_px,
+        batch=recipe.batch,
+        seed=recipe.seed,
+        references=recipe.references,
+        wrong_share=recipe.wrong_share,
+        severity=recipe.severity,
+        toy=recipe.toy,
+        weights=TermWeights(
+            l1=recipe.l1,
+            perceptual=recipe.perceptual,
+            ms_ssim=recipe.ms_ssim,
+            identity=recipe.identity,
+            adversarial=recipe.adversarial,
+            landmark=recipe.landmark,
+        ),
+    )
+
+
+def _made(inputs: Inputs, out: Path, stop_at: float, report: Report) -> dict[str, Any]:
+    recipe, plan = inputs.recipe, _plan(inputs.recipe)
+    place = Place(
+        folder=out / "checkpoint",
+        device=inputs.train.images.device,
+        fingerprint=inputs.sha256,
+        steps=recipe.steps,
+        stop_at=stop_at,
+    )
+    stages = tuple(
+        stage
+        for stage, wanted in (
+            ("base", inputs.base is None),
+            ("recognizer", recipe.identity > 0),
+            ("restorer", True),
+            ("phone", recipe.phone),
+        )
+        if wanted
+    )
+    seconds = stage_seconds(recipe, stages)
+    report("base", 0, len(stages))
+    base = inputs.base or _trained_base(inputs, plan, place, out, seconds["base"])
+    recognizer = None
+    if "recognizer" in seconds:
+        report("recognizer", stages.index("recognizer"), len(stages))
+        recognizer = _or_end(recognizer_stage(place, plan, inputs.train, seconds["recognizer"]))
+    form = Form(
+        conditioning=recipe.conditioning,
+        adain=recipe.adain,
+        gate=recipe.gate,
+        places=recipe.places,
+    )
+    network = one_step(base.shape, base.weights, form, seed=recipe.seed)
+    report("restorer", stages.index("restorer"), len(stages))
+    _or_end(
+        restorer_stage(
+            place,
+            plan,
+            inputs.train,
+            network,
+            recognizer,
+            seconds["restorer"],
+            encoder=inputs.encoder if recipe.conditioning == "code" else None,
+        )
+        or None
+    )
+    network.eval()
+    if recipe.phone:
+        report("phone", stages.index("phone"), len(stages))
+        phone = phone_of(plan)
+        _or_end(
+            restorer_stage(
+                place,
+                plan,
+                inputs.train,
+                phone,
+                recognizer,
+                seconds["phone"],
+                stage="phone",
+                encoder=inputs.encoder,
+                teacher=network,
+            )
+            or None
+        )
+        ship_restorer(inputs, phone.eval(), out / "phone", base, recognizer)
+    if recipe.conditioning == "memory":
+        ship_enroller(inputs, network, out / "enroller", base)
+    made = ship_restorer(inputs, network, out, base, recognizer)
+    report("restorer", len(stages), len(stages))
+    return made
+
+
+def _trained_base(inputs: Inputs, plan: Plan, place: Place, out: Path, seconds: float) -> Base:
+    network: UNet = _or_end(base_stage(place, plan, inputs.train, seconds))
+    if complete(out / "base", kind="restorer base", recipe_sha256=inputs.sha256):
+        return read_base(out / "base")
+    return write_base(
+        out / "base",
+        network,
+        size_px=plan.size_px,
+        recipe_sha256=inputs.sha256,
+        facts={"seconds": seconds, "licences": inputs.licences},
+    )
+
+
+def _or_end(made: Any) -> Any:
+    if made is None:
+        raise EdgekitError(
+            "the time is over before the training is", hint="run the same command again"
+        )
+    return made

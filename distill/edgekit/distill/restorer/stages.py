@@ -1,0 +1,175 @@
+"""The stages of a run, each of which continues where it was killed: base, recognizer, restorer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgekit.core.errors import BadInput
+from edgekit.distill.faces.sets import Faces, FaceSampler
+from edgekit.distill.identity.encoder import IdentityEncoder
+from edgekit.distill.restorer.learning import Task, learn
+from edgekit.distill.restorer.one_step import CODE_TOKENS, CODE_WIDTH, Form, OneStep, one_step
+from edgekit.distill.restorer.phone import PHONE, TOY_PHONE, PhoneRestorer, fresh_phone
+from edgekit.distill.restorer.recognizer import Recognizer, fresh_recognizer
+from edgekit.distill.restorer.tasks import (
+    BaseTask,
+    Pictures,
+    RecognizerTask,
+    RestorerTask,
+)
+from edgekit.distill.restorer.terms import Terms, TermWeights
+from edgekit.distill.restorer.unet import UNet, UNetShape, fresh_unet
+from edgekit.distill.teachers.journal import Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a run trains, for how long a stage may go on, and how often it is saved."""
+
+    folder: Path
+    device: torch.device
+    fingerprint: str
+    """Of everything that decides the result; a checkpoint of another one is not continued."""
+    steps: int = 0
+    """Steps of each stage at most; 0: time alone decides."""
+    stop_at: float = float("inf")
+    """A time of `time.monotonic` at which the process must have ended."""
+    save_every: float = 30.0
+    log_every: float = 20.0
+    graphs: bool = True
+
+    def run(self, task: Task, stage: str, seconds: float) -> bool:
+        """Train one stage; False if the process must end before it is finished."""
+        clock = Clock(seconds, self.steps or None, stop_at=self.stop_at)
+        return learn(
+            task,
+            clock,
+            stage=stage,
+            folder=self.folder,
+            fingerprint=self.fingerprint,
+            device=self.device,
+            save_every=self.save_every,
+            log_every=self.log_every,
+            graphs=self.graphs,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a restorer is trained with besides its form."""
+
+    size_px: int
+    batch: int
+    seed: int
+    references: int = 4
+    wrong_share: float = 0.2
+    severity: str = "mixed"
+    toy: bool = False
+    weights: TermWeights = field(default_factory=TermWeights)
+
+    def unet(self) -> UNetShape:
+        """Return the shape of a base of this size."""
+        patch = max(2, self.size_px // 64)  # 64 cells a side from 128 pixels on
+        if self.toy:
+            return UNetShape(widths=(16, 16, 24, 32), patch=patch, head_dim=8, time=32)
+        return UNetShape(patch=patch)
+
+    def sampler(self, faces: Faces) -> FaceSampler:
+        """Return what training draws from: 0 references only where nobody has a second photo."""
+        counts = torch.bincount(faces.identities.cpu())
+        least = 1 if int(counts.max()) > 1 else 0
+        return FaceSampler(
+            faces,
+            references=(least, self.references),
+            places=self.references,
+            wrong_share=self.wrong_share,
+            severity=self.severity,
+        )
+
+
+class CodeEncoder(nn.Module):
+    """An identity encoder behind pictures of any size; frozen."""
+
+    def __init__(self, encoder: IdentityEncoder) -> None:
+        """Raise BadInput for an encoder whose codes have another shape than 32 x 256."""
+        super().__init__()
+        if encoder.shape.code != (CODE_TOKENS, CODE_WIDTH):
+            tokens, width = encoder.shape.code
+            raise BadInput(
+                f"the encoder makes codes of {tokens} x {width}, not {CODE_TOKENS} x {CODE_WIDTH}",
+                hint="name an encoder trained with the default shape",
+            )
+        self.encoder = encoder.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, references: Tensor, mask: Tensor) -> Tensor:
+        """Return codes (B x 32 x 256) of references B x R x 3 x S x S."""
+        side = self.encoder.shape.size_px
+        if references.shape[-1] != side:
+            small = F.interpolate(
+                references.flatten(0, 1), (side, side), mode="bilinear", antialias=True
+            )
+            references = small.reshape(*mask.shape, 3, side, side)
+        code: Tensor = self.encoder(references, mask)
+        return code
+
+
+def base_stage(place: Place, plan: Plan, faces: Faces, seconds: float) -> UNet | None:
+    """Pretrain a base to denoise faces; None if the process must end first."""
+    network = fresh_unet(plan.unet(), seed=plan.seed)
+    batch = plan.batch * (2 if faces.images.is_cuda else 1)
+    task = BaseTask(network, Pictures(faces, batch, plan.seed), place.device)
+    return task.network if place.run(task, "base", seconds) else None
+
+
+def recognizer_stage(place: Place, plan: Plan, faces: Faces, seconds: float) -> Recognizer | None:
+    """Train the net of the identity term; None if the process must end first."""
+    network = fresh_recognizer(4 if plan.toy else 32, seed=plan.seed)
+    batch = 8 if plan.toy else 4 * plan.batch
+    task = RecognizerTask(network, Pictures(faces, batch, plan.seed), place.device)
+    if not place.run(task, "recognizer", seconds):
+        return None
+    return task.network.eval().requires_grad_(False)
+
+
+def restorer_stage(
+    place: Place,
+    plan: Plan,
+    faces: Faces,
+    network: nn.Module,
+    recognizer: Recognizer | None,
+    seconds: float,
+    *,
+    stage: str = "restorer",
+    encoder: CodeEncoder | None = None,
+    teacher: nn.Module | None = None,
+) -> bool:
+    """Train a one-step restorer; False if the process must end first."""
+    task = RestorerTask(
+        network,
+        plan.sampler(faces),
+        Terms(plan.weights, recognizer, plan.size_px),
+        place.device,
+        batch=plan.batch,
+        seed=plan.seed,
+        encoder=None if encoder is None else encoder.to(place.device),
+        teacher=teacher,
+        judge_width=8 if plan.toy else 48,
+        **({"lr": 1e-3} if isinstance(network, PhoneRestorer) else {}),
+    )
+    return place.run(task, stage, seconds)
+
+
+def started(plan: Plan, base: UNet, form: Form) -> OneStep:
+    """Return a one-step restorer with the weights of `base`."""
+    return one_step(base.shape, base.state_dict(), form, seed=plan.seed)
+
+
+def phone_of(plan: Plan) -> PhoneRestorer:
+    """Return an untrained network for phones."""
+    return fresh_phone(TOY_PHONE if plan.toy else PHONE, seed=plan.seed)
