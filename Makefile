@@ -5,7 +5,7 @@ DEMO ?= demo-out
 # What to install; EXTRAS=all,dev brings TensorRT, ExecuTorch and OpenVINO too, whose tests are skipped without.
 EXTRAS ?= distill,onnx,android,ios,dev
 
-.PHONY: install demo test test-ios check bench docs clean
+.PHONY: install demo test test-ios test-device check bench docs clean
 
 install: .venv/ready
 
@@ -24,6 +24,12 @@ test: install           ## everything that is checked
 test-ios: install       ## the iOS demo with a Swift 6 compiler; SKIP_MISSING=yes skips it where there is none
 	@ios_demo/toolchain.sh where > /dev/null || [ "$(SKIP_MISSING)" = yes ]
 	EDGEKIT_TEST_IOS=1 $(BIN)/python -m pytest -q -rs tests/ios
+
+test-device: install    ## devices by adb (as root), by ssh, and Android's bytecode; SKIP_MISSING=yes skips what is not there
+	@missing=; benchmarks/device_chroot.sh --check || missing="benchmarks/device_chroot.sh"; \
+	android_demo/setup.sh --check || missing="$$missing android_demo/setup.sh"; \
+	if [ -n "$$missing" ] && [ "$(SKIP_MISSING)" != yes ]; then echo "run first: $$missing (or SKIP_MISSING=yes)"; exit 3; fi
+	$(BIN)/python -m pytest -q -rs tests/benchmarks/test_device*.py
 
 check: install          ## style, types, layers
 	$(BIN)/ruff check .

@@ -2,20 +2,30 @@
 # Make the folder that the tests of `edgekit bench --device adb:` talk to: a small Debian with Debian's own adbd.
 #
 #   sudo benchmarks/device_chroot.sh            this processor (a minute, 230 MB)
+#   benchmarks/device_chroot.sh --check         only say whether it is there (exit 3 if not)
 #   sudo benchmarks/device_chroot.sh arm64      aarch64 programs run by qemu (minutes, 250 MB)
 #
 # It needs root, Debian's archive, and: apt-get install debootstrap adb iproute2 util-linux (arm64: qemu-user-static).
 # Nothing is started and nothing listens: the tests run adbd in a network namespace of its own.
 set -euo pipefail
 
+check=
+if [ "${1:-}" = --check ]; then
+  check=yes
+  shift
+fi
 arch=${1:-$(dpkg --print-architecture)}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/edgekit
 folder=${EDGEKIT_DEVICE_CHROOT:-$cache/adb-device-$arch}
 suite=trixie
 
 if [ -x "$folder/usr/lib/android-sdk/platform-tools/adbd" ] && [ -f "$folder/.complete" ]; then
-  echo "$folder is there already"
+  echo "the device for tests is there: $folder"
   exit 0
+fi
+if [ -n "$check" ]; then
+  echo "the device for tests is not in $folder (as root: benchmarks/device_chroot.sh)" >&2
+  exit 3
 fi
 [ "$(id -u)" = 0 ] || { echo "device_chroot.sh: run it as root: it unpacks a system" >&2; exit 2; }
 for program in debootstrap adb ip unshare nsenter; do
