@@ -26,7 +26,6 @@ android {
         }
     }
 
-    sourceSets["main"].assets.srcDir("build/bundles") // filled by `edgekit app --target android --gradle`
     packaging.jniLibs.useLegacyPackaging = true // as android:extractNativeLibs in the manifest
     androidResources.noCompress += listOf("onnx", "tflite", "npz", "safetensors")
     compileOptions {

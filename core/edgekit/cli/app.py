@@ -11,7 +11,7 @@ from edgekit.cli.common import ConsoleReport, note, planned, show
 from edgekit.core.errors import EdgekitError, unknown_name
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
-OUT = {"web": Path("site"), "ios": Path("ios-app")}
+OUT = {"web": Path("site"), "ios": Path("ios-app"), "android": Path("demo.apk")}
 """Kind of app -> what is written without --out."""
 ENGINES = ("tflite", "onnx")
 
@@ -22,11 +22,16 @@ def build(
         list[Path], typer.Argument(help="Folders written by `edgekit export`, or their runs.")
     ],
     target: Annotated[
-        str, typer.Option(help="Kind of app: web or ios.", show_default=True)
+        str, typer.Option(help="Kind of app: web, android or ios.", show_default=True)
     ] = "web",
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder to write.  [default: site, ios-app]"),
+        typer.Option(
+            "--out",
+            "-o",
+            help="What to write.  [default: site, ios-app, demo.apk]; for android "
+            "a file .apk, or a folder for a Gradle project",
+        ),
     ] = None,
     engine: Annotated[
         list[str] | None,
@@ -39,9 +44,17 @@ def build(
         bool, typer.Option("--serve", help="Then serve it on this machine until Ctrl-C.")
     ] = False,
     port: Annotated[int, typer.Option(help="Port of --serve.", show_default=True)] = 8000,
+    abi: Annotated[
+        list[str] | None,
+        typer.Option(help="Processor of an Android app, repeatable.  [default: arm64-v8a]"),
+    ] = None,
+    keystore: Annotated[
+        Path | None,
+        typer.Option(help="Key that signs an Android app.  [default: a debug key of this machine]"),
+    ] = None,
 ) -> None:
-    """Put a demo app together: static files that run a bundle in any browser, also offline, or an
-    Xcode project for iPhones with the bundles in it.
+    """Put a demo app together: static files that run a bundle in any browser, also offline, a
+    signed APK for Android phones, or an Xcode project for iPhones.
 
     Example: edgekit app runs/night --out site --serve
     """
@@ -53,6 +66,9 @@ def build(
     if target != "web" and (engine or serve):
         option = "--engine" if engine else "--serve"
         raise EdgekitError(f"{option} belongs to --target web", hint=f"leave {option} out")
+    if target != "android" and (abi or keystore):
+        option = "--abi" if abi else "--keystore"
+        raise EdgekitError(f"{option} belongs to --target android", hint=f"leave {option} out")
     out = out or OUT[target]
     for name in engine or []:
         if name not in ENGINES:
@@ -61,6 +77,9 @@ def build(
         raise EdgekitError(f"--port {port} is no port", hint="give a number up to 65535")
     folders = [bundle_folder(path) for path in bundle]
     if planned({"command": "app", "bundles": folders, "target": target, "out": out}):
+        return
+    if target == "android":
+        _android(folders, out, abi or [], keystore)
         return
     if target == "ios":
         _ios(folders, out)
@@ -96,3 +115,35 @@ def _ios(folders: list[Path], out: Path) -> None:
     if not made.fresh:
         note("the project was there: its sources are as they were, its bundles are these")
     note(f"on a Mac with Xcode 16 or later: open {made.opened}")
+
+
+def _android(folders: list[Path], out: Path, abis: list[str], keystore: Path | None) -> None:
+    from edgekit.runtime.apps.android import build_android
+    from edgekit.runtime.apps.android_assets import build_project
+    from edgekit.runtime.apps.android_tools import ABIS
+
+    if out.suffix == ".apk":
+        app = build_android(
+            folders, out, abis=abis or ABIS[:1], keystore=keystore, report=ConsoleReport()
+        )
+        data = {"apk": app.apk, "bundles": app.bundles, "abis": app.abis}
+        names = ", ".join(app.bundles)
+        words = f"apk: {app.apk} ({app.bytes / 1e6:.1f} MB, {', '.join(app.abis)}; {names})"
+        show({**data, "bytes": app.bytes, "sha256": app.sha256}, words)
+        note(f"on a phone with USB debugging: adb install -r {app.apk}")
+        return
+    if abis or keystore:
+        raise EdgekitError(
+            "a Gradle project has its own processors and keys",
+            hint="leave --abi and --keystore out",
+        )
+    made = build_project(folders, out)
+    names = ", ".join(made.bundles)
+    data = {"project": made.folder, "bundles": made.bundles, "bytes": made.bytes}
+    show(
+        {**data, "fresh": made.fresh},
+        f"project: {made.folder} ({names}; {made.bytes / 1e6:.1f} MB of bundles)",
+    )
+    if not made.fresh:
+        note("the project was there: its sources are as they were, its bundles are these")
+    note(f"open {made.folder} in Android Studio")

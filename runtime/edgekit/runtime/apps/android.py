@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import zipfile
@@ -10,20 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekit.core.errors import BadInput, EdgekitError, TargetUnsupported, unknown_name
-from edgekit.core.manifest import BundleManifest, read_bundle, write_bundle
+from edgekit.core.errors import BadInput, EdgekitError, unknown_name
 from edgekit.core.progress import Report, silent
-from edgekit.core.store import file_sha256, prepared_folder, write_bytes
+from edgekit.core.store import file_sha256, prepared_folder
+from edgekit.runtime.apps.android_assets import usable, write_assets
 from edgekit.runtime.apps.android_code import Code, built_code, facts
 from edgekit.runtime.apps.android_tools import ABIS, Tools, called, sources, tools
 from edgekit.runtime.apps.android_zip import Apk, misaligned
 
 FORMATS = ("onnx",)
-LIST = "bundles.json"
 PASSWORD = "EDGEKIT_KEYSTORE_PASSWORD"
 DEBUG_PASSWORD = "android"
-MAIN = "dev.edgekit.bench.Main"
-RUNNER = "edgekit-runner.jar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +44,7 @@ def build_android(
     """Write a signed APK that edits photos with `bundles`; a file that is there is replaced.
 
     The same bundles, sources, tools and key give the same bytes. Without `keystore` a debug key is
-    made once and kept beside the tools: a phone takes an update only from the key of the app it has.
+    made once and kept beside the tools: a phone takes an update from the key that it knows alone.
 
     Raises BadInput for a damaged bundle or a file of something else, TargetUnsupported for a bundle
     without a file that the app runs, EdgekitError for an unknown processor, for missing tools
@@ -57,7 +53,7 @@ def build_android(
     for abi in abis:
         if abi not in ABIS:
             raise unknown_name("processor", abi, ABIS)
-    manifests = [_usable(read_bundle(folder, check_files=True)) for folder in bundles]
+    manifests = usable(bundles, FORMATS)
     _check_replaceable(out)
     kit = tools()
     key, password = _key(keystore)
@@ -66,7 +62,7 @@ def build_android(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         work = Path(folder)
         report("app", 0, 2, "packing")
-        named = _bundles(bundles, manifests, work / "assets")
+        named = write_assets(bundles, manifests, work / "assets")
         _pack(kit, code, work / "assets", abis, work / "unsigned.apk")
         report("app", 1, 2, "signing")
         signed = work / "signed.apk"
@@ -78,39 +74,9 @@ def build_android(
     return AndroidApp(out, named, tuple(abis), out.stat().st_size, file_sha256(out))
 
 
-def _usable(manifest: BundleManifest) -> BundleManifest:
-    models = tuple(model for model in manifest.models if model.format in FORMATS)
-    if not models:
-        raise TargetUnsupported(
-            f"{manifest.name} holds no file that the Android app runs ({', '.join(FORMATS)})",
-            hint="export it with --target onnx; LiteRT files run in the Gradle project's flavour",
-        )
-    return manifest.model_copy(update={"models": models, "refused": (), "adapters": ()})
-
-
 def _check_replaceable(out: Path) -> None:
     if out.is_dir() or (out.is_file() and not zipfile.is_zipfile(out)):
         raise BadInput(f"{out} is something else than an APK", hint="choose another --out")
-
-
-def _bundles(
-    folders: Sequence[Path], manifests: Sequence[BundleManifest], assets: Path
-) -> tuple[str, ...]:
-    """Write what the app reads of the bundles, and the list of them."""
-    names: list[str] = []
-    for folder, manifest in zip(folders, manifests, strict=True):
-        name = manifest.name
-        while name in names:
-            name += "-2"
-        names.append(name)
-        place = assets / "bundles" / name
-        paths = [row.path for row in (*manifest.models, *manifest.concepts)]
-        for path in [*paths, manifest.golden.path]:
-            write_bytes(place / path, (folder / path).read_bytes())
-        write_bundle(place, manifest)
-    listed = [{"name": name, "path": f"bundles/{name}"} for name in names]
-    write_bytes(assets / LIST, json.dumps({"kind": "app", "bundles": listed}, indent=1).encode())
-    return tuple(names)
 
 
 def _pack(kit: Tools, code: Code, assets: Path, abis: Sequence[str], out: Path) -> None:
@@ -172,31 +138,3 @@ def apksigner(kit: Tools, *words: object, secret: dict[str, str] | None = None) 
     )
     said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     return (said or [f"code {done.returncode}"])[-1] if done.returncode else ""
-
-
-def runner_files(abi: str, *, report: Report = silent) -> dict[str, Path]:
-    """Return what a device of that processor needs to run edgekit's runner without an app.
-
-    Name on the device -> file of this machine: the app's bytecode and ONNX Runtime. Errors as in
-    `build_android`.
-    """
-    if abi not in ABIS:
-        raise unknown_name("processor", abi, ABIS)
-    kit = tools()
-    code = built_code(kit, report)
-    jar = code.dex.with_name(RUNNER)
-    if not jar.is_file():
-        part = jar.with_suffix(".part")
-        made = Apk(part)
-        made.add("classes.dex", code.dex.read_bytes())
-        made.close()
-        part.replace(jar)
-    return {RUNNER: jar, **{library.name: library for library in kit.libraries(abi)}}
-
-
-def runner_command(folder: str) -> str:
-    """Return the shell words that start the runner from `folder` of a device; options follow."""
-    return (
-        f"CLASSPATH={folder}/{RUNNER} app_process -Djava.library.path={folder} "
-        f"-Donnxruntime.native.path={folder} / {MAIN}"
-    )

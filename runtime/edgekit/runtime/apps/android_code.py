@@ -1,7 +1,7 @@
 """The part of the Android app that no bundle changes: its code and its screens, built once.
 
 Kotlin -> Java 8 classes -> without what is unused -> classes.dex, and resources -> base.apk. The
-result lies beside the tools, named by the hash of every source and tool, so a second app takes seconds.
+result lies beside the tools, named by the hash of what made it: a second app takes seconds.
 """
 
 from __future__ import annotations

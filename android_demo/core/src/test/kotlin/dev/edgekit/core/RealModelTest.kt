@@ -1,6 +1,5 @@
 package dev.edgekit.core
 
-import dev.edgekit.bench.Main
 import dev.edgekit.engine.DeviceEngines
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
@@ -9,8 +8,6 @@ import org.junit.Assert.assertSame
 import org.junit.Assert.assertTrue
 import org.junit.Test
 import java.io.File
-import java.nio.ByteBuffer
-import java.nio.ByteOrder
 import kotlin.math.abs
 
 /**
@@ -134,6 +131,7 @@ class RealModelTest {
 
         val runs = lines.filter { it["event"] == "run" }
         assertEquals(listOf("start", "load", "first", "accuracy", "warm", "warm", "sensors"), lines.take(7).map { it["event"] })
+        assertEquals(PROTOCOL, lines[0]["protocol"])
         assertEquals(12, runs.size)
         assertEquals(found.model.p50, percentile(runs.map { it["ns"].number() / 1e6 }, 50.0), 1e-9)
         assertTrue(runs.sumOf { it["cpu_ns"].number() } > 0 && runs.all { it["pre_ns"].number() > 0 && it["post_ns"].number() > 0 })
@@ -152,42 +150,5 @@ class RealModelTest {
         assertEquals("signal", lines.last()["ended"])
         assertEquals(3, found.model.calls)
         assertRefused("runs 0") { BenchPlan(runs = 0) }
-    }
-
-    @Test
-    fun `the runner without an app takes samples, times them and writes their outputs`() {
-        val entry = entry(single, "fp32")
-        val golden = readNpz(single.read(single.manifest.golden))
-        val work = File.createTempFile("runner", "").also { it.delete() }.also { it.mkdirs() }
-        val (input, output) = entry.inputs.single() to entry.outputs.single()
-        val samples = single.manifest.golden.samples
-        val floats = golden.getValue(input.name)
-        val buffer = ByteBuffer.allocate(floats.size * 4).order(ByteOrder.nativeOrder())
-        floats.forEach { buffer.putFloat(it) }
-        File(work, "in").writeBytes(buffer.array())
-        val lines = ArrayList<Map<*, *>>()
-        val model = File(place, "single/${entry.path}").path
-        val code = Main.run(
-            listOf(
-                "--engine", "onnxruntime", "--library", "ignored", "--model", model, "--samples", "$samples", "--loads", "2",
-                "--warmup", "1", "--calls", "3", "--input", "${input.name}=$work/in", "--output", "${output.name}=$work/out",
-            ),
-        ) { lines.add(parseJson(it).map()) }
-
-        assertEquals(lines.toString(), 0, code)
-        val events = lines.map { it["event"] as String }
-        assertEquals(listOf("start", "load", "load", "first", "warm", "sensors", "run", "run", "run"), events.take(9))
-        assertEquals(PROTOCOL, lines[0]["protocol"])
-        val made = ByteBuffer.wrap(File(work, "out").readBytes()).order(ByteOrder.nativeOrder()).asFloatBuffer()
-        val wanted = golden.getValue(output.name)
-        assertEquals(wanted.size, made.remaining())
-        assertTrue(Parity(wanted, FloatArray(wanted.size) { made.get(it) }).maxAbs <= 1e-4)
-
-        assertEquals(2, Main.run(listOf("--modle", "x")) { })
-        assertEquals(5, Main.run(listOf("--model", model, "--input", "${input.name}=$work/nowhere")) { lines.add(parseJson(it).map()) })
-        assertEquals("input", lines.last()["where"])
-        File(work, "broken").writeText("not a model")
-        assertEquals(3, Main.run(listOf("--model", "$work/broken")) { lines.add(parseJson(it).map()) })
-        work.deleteRecursively()
     }
 }
