@@ -34,22 +34,23 @@ def programs(package: str, *names: str) -> pytest.MarkDecorator:
 
 
 C_COMPILER = programs("gcc libc6-dev", "gcc")
+ARM64_COMPILER = programs("gcc-aarch64-linux-gnu", "aarch64-linux-gnu-gcc")
 SSH_SERVER = programs("openssh-server openssh-client", "/usr/sbin/sshd", "ssh", "ssh-keygen")
 BROWSER = programs("chromium npm", "chromium", "npm")
 
 
-def adb_device() -> pytest.MarkDecorator:
+def adb_device(arch: str = "") -> pytest.MarkDecorator:
     """Skip the marked test unless it can start Debian's adbd in a namespace of its own."""
     from tests.benchmarks.adb_device import chroot_folder
 
-    there = (chroot_folder() / ".complete").is_file() and geteuid() == 0
+    there = (chroot_folder(arch) / ".complete").is_file() and geteuid() == 0
     tools = all(map(which, ("adb", "unshare", "nsenter", "ip")))
-    return pytest.mark.skipif(
-        not (there and tools), reason="as root: benchmarks/device_chroot.sh, then make test-device"
-    )
+    how = f"as root: benchmarks/device_chroot.sh {arch}".rstrip()
+    return pytest.mark.skipif(not (there and tools), reason=f"{how}, then make test-device")
 
 
 ADB_DEVICE = adb_device()
+ARM64_DEVICE = adb_device("arm64")
 
 
 def android_tools() -> pytest.MarkDecorator:
