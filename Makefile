@@ -5,7 +5,7 @@ DEMO ?= demo-out
 # What to install; EXTRAS=all,dev brings TensorRT, ExecuTorch and OpenVINO too, whose tests are skipped without.
 EXTRAS ?= distill,onnx,android,ios,dev
 
-.PHONY: install demo test test-ios test test-android test-ios test-device check bench docs clean
+.PHONY: install demo test test-android test-ios test-device check bench docs clean
 
 install: .venv/ready
 
