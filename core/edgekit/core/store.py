@@ -22,8 +22,10 @@ from edgekit.core.errors import BadInput, OutputError
 MANIFEST = "manifest.json"
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write `data` to `path` at once or not at all, and make sure that it reached the disk.
+
+    `mode` are the rights of the file; it is never readable by others before they are set.
 
     Raises OutputError if the disk is full or the place is not writable.
     """
@@ -35,7 +37,7 @@ def write_bytes(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).chmod(0o644)
+            Path(name).chmod(mode)
             Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
