@@ -157,7 +157,11 @@ async function editOnce(signal) {
   const editor = page.editor;
   const image = pixelsBefore();
   const { width, height } = image;
-  const made = await editor.edit(image, { report: showTiles, signal });
+  const report = (done, total) => {
+    if (done === 1 && total > 2 && !page.camera) say("Editing.");
+    showTiles(done, total);
+  };
+  const made = await editor.edit(image, { report, signal });
   drawAfter(made.data, width, height);
   const now = performance.now();
   latency.show(made, width, height, page.camera && page.frameEnd ? now - page.frameEnd : 0);
