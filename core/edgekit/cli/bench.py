@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -144,6 +145,21 @@ def bench(
     from edgekit.runtime.bundle import bundle_folder
 
     folder = bundle_folder(bundle)
+    if estimate or not device:
+        _refuse_without_device(
+            {
+                "--precision": precision,
+                "--min-seconds": min_seconds,
+                "--budget": budget,
+                "--timeout": timeout,
+                "--cool": cool,
+                "--strict": strict,
+                "--against": against,
+                "--runner": runner != "auto",
+                "--cc": cc,
+                "--library": library,
+            }
+        )
     if estimate:
         _estimate(
             folder, target, device or [], out, measured=[*(baseline or []), *(at_least or [])]
@@ -176,10 +192,6 @@ def bench(
             ),
         )
         return
-    if strict or against or precision:
-        raise EdgekitError(
-            "--strict, --against and --precision need --device", hint="add --device local"
-        )
     calls = calls or 50
     names = list(dict.fromkeys(baseline or []))
     for name in names:
@@ -264,6 +276,14 @@ def _one(devices: list[str]) -> str:
     if len(devices) > 1:
         raise EdgekitError("--device is given twice", hint="measure one device after the other")
     return devices[0]
+
+
+def _refuse_without_device(given: Mapping[str, object]) -> None:
+    for name, value in given.items():
+        if value:
+            raise EdgekitError(
+                f"{name} needs a --device to measure on", hint="add --device local, or leave it out"
+            )
 
 
 def _refuse_comparisons(words: list[str]) -> None:
