@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from edgekit.cli.common import ConsoleReport, note, planned, show
+from edgekit.core.errors import EdgekitError
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -173,7 +175,10 @@ def select(
 @app.command()
 def faces(
     folders: list[Path] = typer.Argument(
-        ..., metavar="FOLDER...", help="Folders of people: FOLDER/PERSON/PHOTO.jpg, or index.csv."
+        None,
+        metavar="[FOLDER]...",
+        help="Folders of people: FOLDER/PERSON/PHOTO.jpg, or with an index.csv.",
+        show_default=False,
     ),
     out: Path = typer.Option(
         ..., "--out", "-o", help="Folder to write; an unfinished one is continued."
@@ -190,6 +195,13 @@ def faces(
     min_face: int = typer.Option(40, help="Least side of a face, in the photo's pixels."),
     max_yaw: float = typer.Option(60.0, help="Most degrees that a face is turned to a side."),
     max_padding: float = typer.Option(0.35, help="Most of a crop that lies outside the photo."),
+    head_model: Path | None = typer.Option(
+        None, help="Render people who do not exist from this morphable head, instead of photos."
+    ),
+    identities: int = typer.Option(200, help="--head-model: people to render."),
+    images: int = typer.Option(12, help="--head-model: pictures of each person."),
+    seed: int = typer.Option(0, help="--head-model: decides who they are."),
+    device: str = typer.Option("auto", help="--head-model: auto, cpu, cuda or mps."),
 ) -> None:
     """Find, align and landmark the faces of known people, and split them by person.
 
@@ -198,23 +210,42 @@ def faces(
 
     Example: edgekit pairs faces portraits -o faces
     """
-    from edgekit.distill.faces.align import Bars
-    from edgekit.distill.faces.make import FaceSettings, make_faces
+    if (head_model is None) == (not folders):
+        raise EdgekitError(
+            "give either folders of photos or --head-model",
+            hint="edgekit pairs faces portraits -o faces",
+        )
+    plan: dict[str, Any] = {"step": "pairs faces", "out": out}
+    if head_model is not None:
+        from edgekit.distill.faces.heads.make import HeadSettings, make_heads
+        from edgekit.distill.teachers.loader import device_named
 
-    bars = Bars(largest=largest, min_face_px=min_face, max_yaw=max_yaw, max_padding=max_padding)
-    settings = FaceSettings(size_px=size, val=val, test=test, licences=tuple(licence), bars=bars)
-    if planned({"step": "pairs faces", "folders": folders, "out": out, "size": size}):
-        return
-    made = make_faces(folders, settings, out, report=ConsoleReport())
-    facts = {
-        name: made.manifest[name] for name in ("faces", "people", "splits", "alone", "refused")
-    }
-    if facts["refused"]:
-        note(f"{facts['refused']} photos were refused: see {out / 'refused.jsonl'}")
-    if facts["alone"]:
-        note(f"{facts['alone']} people have one photo, too few for references to it")
+        heads = HeadSettings(
+            identities=identities, images=images, size_px=size, seed=seed, val=val, test=test
+        )
+        if planned({**plan, "head_model": head_model, **asdict(heads)}):
+            return
+        made = make_heads(
+            head_model, heads, out, device=device_named(device), report=ConsoleReport()
+        )
+    else:
+        from edgekit.distill.faces.align import Bars
+        from edgekit.distill.faces.make import FaceSettings, make_faces
+
+        bars = Bars(largest=largest, min_face_px=min_face, max_yaw=max_yaw, max_padding=max_padding)
+        settings = FaceSettings(
+            size_px=size, val=val, test=test, licences=tuple(licence), bars=bars
+        )
+        if planned({**plan, "folders": folders, **asdict(settings)}):
+            return
+        made = make_faces(folders, settings, out, report=ConsoleReport())
+    for warning in made.manifest["warnings"]:
+        note(f"warning: {warning}")
+    names = ("faces", "people", "splits", "alone", "refused", "warnings")
+    facts = {name: made.manifest[name] for name in names}
     show(
         {"out": str(out), **facts},
-        f"{out}: {facts['faces']} faces of {facts['people']} people, "
-        + ", ".join(f"{split} {own['people']}" for split, own in facts["splits"].items()),
+        f"{out}: {facts['faces']} faces of {facts['people']} people ("
+        + ", ".join(f"{own['people']} {split}" for split, own in facts["splits"].items())
+        + ")",
     )

@@ -32,7 +32,9 @@ from edgekit.core.store import (
     write_json,
 )
 from edgekit.core.tensors import Photo
+from edgekit.distill.faces import recognition
 from edgekit.distill.faces.align import Aligned, Bars, FaceRefused, aligned
+from edgekit.distill.faces.check import suspicions
 from edgekit.distill.faces.sources import Portrait, portraits_of, split_of
 from edgekit.distill.faces.store import (
     INDEX,
@@ -42,6 +44,7 @@ from edgekit.distill.faces.store import (
     FaceSet,
     Refused,
     Split,
+    decoded,
     encoded,
     line_of,
     open_faces,
@@ -107,7 +110,31 @@ def make_faces(
     def face(place: int) -> Work:
         return _face(portraits[place], splits[portraits[place].identity], settings)
 
-    return write_faces(face, len(portraits), recipe, out, size_px=settings.size_px, report=report)
+    return write_faces(
+        face,
+        len(portraits),
+        recipe,
+        out,
+        size_px=settings.size_px,
+        warn=lambda entries: compared(out, entries, report),
+        report=report,
+    )
+
+
+def compared(out: Path, entries: Sequence[FaceEntry], report: Report = silent) -> list[str]:
+    """Return what a recognizer finds wrong with the names of the faces in a folder's shards."""
+    if not recognition.installed():
+        return [
+            "no recognizer compared the photos of a person with each other: "
+            "pip install 'edgekit-toolchain[recognition]' and make them again in a new folder"
+        ]
+    faces = FaceSet(Path(out), {}, tuple(entries))
+    found = []
+    for done, (_, jpeg) in enumerate(faces.jpegs(entries)):
+        report("compare", done, len(entries))
+        found.append(recognition.descriptors([decoded(jpeg)]))
+    report("compare", len(entries), len(entries))
+    return suspicions(entries, np.concatenate(found)) if found else []
 
 
 def write_faces(
@@ -117,12 +144,15 @@ def write_faces(
     out: Path,
     *,
     size_px: int,
+    shard: int = SHARD,
     facts: Mapping[str, Any] | None = None,
+    warn: Callable[[Sequence[FaceEntry]], list[str]] | None = None,
     report: Report = silent,
 ) -> FaceSet:
     """Write the faces that ``face(0)`` to ``face(count - 1)`` give, shard by shard, or go on there.
 
-    An entry's key and shard are set here. Raises BadInput if faces of fewer than 2 people are left.
+    An entry's key and shard are set here; `shard` faces lie in one file, and are made again if a
+    run is killed amid them. Raises BadInput if faces of fewer than 2 people are left.
     """
     out = Path(out)
     recipe_sha256 = value_sha256(dict(recipe))
@@ -130,8 +160,9 @@ def write_faces(
         if not _finished(out, recipe_sha256):
             _claim(out, dict(recipe))
             (out / MANIFEST).unlink(missing_ok=True)
-            entries, refused = _all_shards(face, count, out, report)
-            _finish(out, entries, refused, recipe_sha256, size_px, facts or {})
+            entries, refused = _all_shards(face, count, shard, out, report)
+            warnings = warn(entries) if warn else []
+            _finish(out, entries, refused, recipe_sha256, size_px, warnings, facts or {})
     return _checked(open_faces(out))
 
 
@@ -180,13 +211,13 @@ def _splits(portraits: Sequence[Portrait], settings: FaceSettings) -> dict[str, 
 
 
 def _all_shards(
-    face: Callable[[int], Work], count: int, out: Path, report: Report
+    face: Callable[[int], Work], count: int, size: int, out: Path, report: Report
 ) -> tuple[list[FaceEntry], list[Refused]]:
     entries: list[FaceEntry] = []
     refused: list[Refused] = []
-    for first in range(0, count, SHARD):
-        last = min(first + SHARD, count)
-        shard = out / f"faces-{first // SHARD:06d}.tar"
+    for first in range(0, count, size):
+        last = min(first + size, count)
+        shard = out / f"faces-{first // size:06d}.tar"
         notes = out / "work" / f"{shard.stem}.json"
         done = shard_entries(shard) if notes.is_file() else None
         if done is None:
@@ -242,11 +273,21 @@ def _finish(
     refused: Sequence[Refused],
     recipe_sha256: str,
     size_px: int,
+    warnings: list[str],
     facts: Mapping[str, Any],
 ) -> None:
     for name, lines in ((INDEX, entries), (REFUSED, refused)):
         write_bytes(out / name, "".join(line_of(one) + "\n" for one in lines).encode())
     photos = Counter(entry.identity for entry in entries)
+    alone = sum(count == 1 for count in photos.values())
+    warnings = list(warnings)
+    if alone:
+        warnings.append(
+            f"{alone} people have one photo, too few for references of the same person: "
+            "they lend references of a wrong person only"
+        )
+    if refused:
+        warnings.append(f"{len(refused)} photos were refused: see {REFUSED}")
     splits = {entry.identity: entry.split for entry in entries}
     shards = sorted({entry.shard for entry in entries})
     finish_folder(
@@ -264,7 +305,8 @@ def _finish(
                 }
                 for split in ("train", "val", "test")
             },
-            "alone": sum(count == 1 for count in photos.values()),
+            "alone": alone,
+            "warnings": warnings,
             "refused": len(refused),
             "licences": dict(Counter(entry.licence for entry in entries)),
             "shards": [

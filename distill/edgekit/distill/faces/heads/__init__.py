@@ -1,0 +1,1 @@
+"""People who do not exist: a morphable head with procedural skin, hair, light and background."""
