@@ -11,13 +11,19 @@ import torch
 from torch import nn
 
 from edgekit.core.seams import Port
-from edgekit.core.store import prepared_folder
+from edgekit.core.store import (
+    file_sha256,
+    finish_folder,
+    prepared_folder,
+    read_manifest,
+    size_bytes,
+)
 from edgekit.distill.faces.sets import FaceBatch, Faces, FaceSampler
 from edgekit.distill.metrics import as_photos, quality
 from edgekit.distill.preview import write_preview
-from edgekit.distill.program import StudentFacts
+from edgekit.distill.program import StudentFacts, host
 from edgekit.distill.restorer.bases import Base
-from edgekit.distill.restorer.one_step import OneStep, memory_bytes
+from edgekit.distill.restorer.one_step import OneStep, Restorer, memory_bytes
 from edgekit.distill.restorer.phone import PhoneRestorer
 from edgekit.distill.restorer.recipe import RestorerRecipe
 from edgekit.distill.restorer.recognizer import identity_distance
@@ -31,9 +37,12 @@ from edgekit.distill.restorer.ship import (
     write_ported,
 )
 from edgekit.distill.restorer.stages import CodeEncoder
+from edgekit.distill.restorer.turbo import ADAPTER, TurboRestorer, save_turbo
+from edgekit.distill.students.cost import count_parameters
 
 JUDGED = 64
 """Portraits of test people that the manifest's scores are means of, at most."""
+TURBO_KIND = "restorer"
 SAMPLES = {"memory": 6}
 """Calibration and held-out samples of a form; 24 of any other: a memory is megabytes."""
 
@@ -46,6 +55,8 @@ class Inputs:
     train: Faces
     test: Faces
     base: Base | None
+    turbo: TurboRestorer | None
+    base_name: str
     encoder: CodeEncoder | None
     sha256: str
     licences: dict[str, Any]
@@ -83,7 +94,7 @@ def ship_restorer(
     inputs: Inputs,
     network: OneStep | PhoneRestorer,
     folder: Path,
-    base: Base,
+    base_sha256: str,
     recognizer: nn.Module | None,
 ) -> dict[str, Any]:
     """Write the student folder of a trained network and return its manifest."""
@@ -96,14 +107,12 @@ def ship_restorer(
     heldout = drawn(_sampler(recipe, inputs.test), samples, recipe.seed)
     judged = drawn(_sampler(recipe, inputs.test), JUDGED, recipe.seed + 1)
     scores, made = _scores(inputs, network, judged, recognizer)
-    prepared_folder(folder)
-    first = as_photos(judged.references[:6, 0])
-    columns = (as_photos(judged.degraded[:6]), made[:6], as_photos(judged.target[:6]), first)
-    write_preview(folder / "preview.png", columns)
+    _previewed(folder, judged, made)
     ports = input_ports(network, recipe.size_px)
     references: dict[str, Any] = {"form": kind, "places": recipe.places, "code_bytes": 2 * 32 * 256}
     if kind == "memory":
-        one = memory_bytes(base.shape, recipe.size_px)
+        assert isinstance(network, OneStep)
+        one = memory_bytes(network.network.shape, recipe.size_px)
         references |= {"memory_bytes_per_reference": one, "enroller": "enroller"}
     return write_ported(
         folder,
@@ -119,7 +128,7 @@ def ship_restorer(
             teacher="none" if kind != "phone" else recipe.name,
             recipe_sha256=inputs.sha256,
             seed=recipe.seed,
-            base_sha256=base.sha256,
+            base_sha256=base_sha256,
             seconds=60 * recipe.minutes,
             licences=inputs.licences,
             extra={"references": references},
@@ -127,10 +136,51 @@ def ship_restorer(
     )
 
 
+def ship_turbo(
+    inputs: Inputs,
+    network: TurboRestorer,
+    folder: Path,
+    base_sha256: str,
+    recognizer: nn.Module | None,
+) -> dict[str, Any]:
+    """Write what was trained on a diffusers base and return the manifest.
+
+    The folder is no student: such a network is a teacher for one that fits on a phone.
+    """
+    recipe = inputs.recipe
+    judged = drawn(_sampler(recipe, inputs.test), JUDGED, recipe.seed + 1)
+    scores, made = _scores(inputs, network.cpu(), judged, recognizer)
+    _previewed(folder, judged, made)
+    facts = {"base": inputs.base_name, "form": recipe.conditioning, "rank": recipe.rank}
+    path = save_turbo(folder, network, facts)
+    manifest = {
+        **facts,
+        "name": recipe.name,
+        "size_px": recipe.size_px,
+        "parameters": count_parameters(network.unet) + count_parameters(network.vae),
+        "trained": count_parameters(network, trainable_only=True),
+        "gmac": 0.0,
+        "base_sha256": base_sha256,
+        "files": {ADAPTER: {"sha256": file_sha256(path), "bytes": size_bytes(path)}},
+        "quality": scores,
+        "licences": inputs.licences,
+        "host": host(),
+    }
+    finish_folder(folder, kind=TURBO_KIND, recipe_sha256=inputs.sha256, facts=manifest)
+    return read_manifest(folder, kind=TURBO_KIND)
+
+
+def _previewed(folder: Path, judged: FaceBatch, made: np.ndarray[Any, Any]) -> None:
+    prepared_folder(folder)
+    first = as_photos(judged.references[:6, 0])
+    columns = (as_photos(judged.degraded[:6]), made[:6], as_photos(judged.target[:6]), first)
+    write_preview(folder / "preview.png", columns)
+
+
 @torch.no_grad()
 def _scores(
     inputs: Inputs,
-    network: OneStep | PhoneRestorer,
+    network: Restorer,
     batch: FaceBatch,
     recognizer: nn.Module | None,
 ) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
@@ -158,7 +208,7 @@ def _scores(
     return found, as_photos(pictures)
 
 
-def ship_enroller(inputs: Inputs, network: OneStep, folder: Path, base: Base) -> None:
+def ship_enroller(inputs: Inputs, network: OneStep, folder: Path, base_sha256: str) -> None:
     """Write the student folder of the reference branch."""
     recipe = inputs.recipe
     assert network.branch is not None
@@ -170,7 +220,7 @@ def ship_enroller(inputs: Inputs, network: OneStep, folder: Path, base: Base) ->
         folder,
         Enroller(network.branch),
         inputs=[Port("image", (1, 3, recipe.size_px, recipe.size_px))],
-        outputs=memory_ports(base.shape, recipe.size_px, 1),
+        outputs=memory_ports(network.branch.shape, recipe.size_px, 1),
         calibration={"image": calibration},
         heldout={"image": heldout},
         quality={},
@@ -180,7 +230,7 @@ def ship_enroller(inputs: Inputs, network: OneStep, folder: Path, base: Base) ->
             teacher="none",
             recipe_sha256=inputs.sha256,
             seed=recipe.seed,
-            base_sha256=base.sha256,
+            base_sha256=base_sha256,
             licences=inputs.licences,
         ),
     )

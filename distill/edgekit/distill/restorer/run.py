@@ -4,6 +4,7 @@
     RUN/enroller/       student: one reference photo to its keys and values (form "memory")
     RUN/phone/          student: the network for phones, an identity code as its second port
     RUN/base/           the pretrained diffusion U-Net, for other runs
+    RUN/adapter.safetensors instead, for a base of diffusers: what was trained, no program
     RUN/checkpoint/     state of each stage; a run that was killed continues from it
 
 A folder that is complete for the same recipe, faces, base and encoder is left as it is.
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from edgekit.core.errors import BadInput, EdgekitError
 from edgekit.core.progress import Report, silent
@@ -31,9 +33,15 @@ from edgekit.distill.faces.sets import load_faces
 from edgekit.distill.identity.student import read_encoder
 from edgekit.distill.program import KIND
 from edgekit.distill.restorer.bases import Base, read_base, write_base
-from edgekit.distill.restorer.one_step import Form, one_step
+from edgekit.distill.restorer.one_step import Form, OneStep, one_step
 from edgekit.distill.restorer.recipe import RestorerRecipe, stage_seconds
-from edgekit.distill.restorer.result import Inputs, ship_enroller, ship_restorer
+from edgekit.distill.restorer.result import (
+    TURBO_KIND,
+    Inputs,
+    ship_enroller,
+    ship_restorer,
+    ship_turbo,
+)
 from edgekit.distill.restorer.stages import (
     CodeEncoder,
     Place,
@@ -44,6 +52,7 @@ from edgekit.distill.restorer.stages import (
     restorer_stage,
 )
 from edgekit.distill.restorer.terms import TermWeights
+from edgekit.distill.restorer.turbo import TurboRestorer, turbo_restorer
 from edgekit.distill.restorer.unet import UNet
 
 FORMAT = 1
@@ -55,7 +64,7 @@ def distill_restorer(
     faces: Sequence[Path],
     out: Path,
     *,
-    base: Path | None = None,
+    base: str | Path | None = None,
     encoder: Path | None = None,
     stop_at: float = float("inf"),
     report: Report = silent,
@@ -63,8 +72,9 @@ def distill_restorer(
     """Make the restorer of `recipe` in the folder `out` and return its manifest.
 
     `faces` are folders of `edgekit pairs faces`; people of their test split judge and are never
-    trained on. `base` is a pretrained base instead of one trained here, `encoder` an identity
-    encoder, which the form "code" and the network for phones need. At `stop_at` (of
+    trained on. `base` is a base of an earlier run, or a diffusers folder or hub id, instead of a base
+    trained here; `encoder` is an identity encoder, which the form "code" and the network for phones
+    need. At `stop_at` (of
     `time.monotonic`) the run saves itself and raises EdgekitError; the same call continues it.
 
     Raises BadInput for unusable folders, EdgekitError for what does not go together or if `out`
@@ -72,8 +82,9 @@ def distill_restorer(
     """
     inputs = _checked(recipe, faces, base, encoder)
     out = prepared_folder(Path(out))
-    if complete(out, kind=KIND, recipe_sha256=inputs.sha256):
-        return read_manifest(out, kind=KIND)
+    kind = TURBO_KIND if inputs.turbo is not None else KIND
+    if complete(out, kind=kind, recipe_sha256=inputs.sha256):
+        return read_manifest(out, kind=kind)
     if (out / MANIFEST).is_file():
         raise EdgekitError(
             f"{out} holds something made otherwise", hint="choose another --out, or delete it"
@@ -84,7 +95,7 @@ def distill_restorer(
 
 
 def _checked(
-    recipe: RestorerRecipe, faces: Sequence[Path], base: Path | None, encoder: Path | None
+    recipe: RestorerRecipe, faces: Sequence[Path], base: str | Path | None, encoder: Path | None
 ) -> Inputs:
     needs_code = recipe.conditioning == "code" or recipe.phone
     if needs_code and encoder is None:
@@ -97,7 +108,7 @@ def _checked(
             "no faces are given", hint="add --faces FOLDER, written by `edgekit pairs faces`"
         )
     manifests = [read_manifest(folder, kind="faces") for folder in faces]
-    found = read_base(base) if base is not None else None
+    found, turbo, base_name = _found_base(recipe, base)
     if found is not None and found.size_px != recipe.size_px:
         raise BadInput(
             f"{base} was trained at {found.size_px} pixels, not {recipe.size_px}",
@@ -111,7 +122,7 @@ def _checked(
         "format": FORMAT,
         "recipe": recipe.values(),
         "faces": [manifest["recipe_sha256"] for manifest in manifests],
-        "base": found.sha256 if found else None,
+        "base": base_name,
         "encoder": coder_sha256,
     }
     licences: dict[str, Any] = {}
@@ -122,8 +133,29 @@ def _checked(
         load_faces(faces, split=split, size_px=recipe.size_px) for split in ("train", "test")
     )
     return Inputs(
-        recipe, train.to(device), test.to(device), found, coder, value_sha256(values), licences
+        recipe,
+        train.to(device),
+        test.to(device),
+        found,
+        turbo,
+        base_name,
+        coder,
+        value_sha256(values),
+        licences,
     )
+
+
+def _found_base(
+    recipe: RestorerRecipe, base: str | Path | None
+) -> tuple[Base | None, TurboRestorer | None, str]:
+    """Return a base of ours, or a restorer of a pipeline, or neither, and its name."""
+    if base is None:
+        return None, None, "trained here"
+    if (Path(base) / "model_index.json").is_file() or not Path(base).is_dir():
+        turbo, name = turbo_restorer(str(base), form_of(recipe), rank=recipe.rank, seed=recipe.seed)
+        return None, turbo, name
+    found = read_base(Path(base))
+    return found, None, found.sha256
 
 
 def _plan(recipe: RestorerRecipe) -> Plan:
@@ -155,67 +187,65 @@ def _made(inputs: Inputs, out: Path, stop_at: float, report: Report) -> dict[str
         steps=recipe.steps,
         stop_at=stop_at,
     )
-    stages = tuple(
-        stage
-        for stage, wanted in (
-            ("base", inputs.base is None),
-            ("recognizer", recipe.identity > 0),
-            ("restorer", True),
-            ("phone", recipe.phone),
-        )
-        if wanted
-    )
+    wanted = {
+        "base": inputs.base is None and inputs.turbo is None,
+        "recognizer": recipe.identity > 0,
+        "restorer": True,
+        "phone": recipe.phone,
+    }
+    stages = tuple(stage for stage, needed in wanted.items() if needed)
     seconds = stage_seconds(recipe, stages)
-    report("base", 0, len(stages))
-    base = inputs.base or _trained_base(inputs, plan, place, out, seconds["base"])
+
+    def tell(stage: str) -> None:
+        report(stage, stages.index(stage), len(stages))
+
+    network: OneStep | TurboRestorer
+    if inputs.turbo is not None:
+        network = inputs.turbo
+        base_sha256 = value_sha256(inputs.base_name)
+    else:
+        if inputs.base is None:
+            tell("base")
+        base = inputs.base or _trained_base(inputs, plan, place, out, seconds["base"])
+        network = one_step(base.shape, base.weights, form_of(recipe), seed=recipe.seed)
+        base_sha256 = base.sha256
     recognizer = None
     if "recognizer" in seconds:
-        report("recognizer", stages.index("recognizer"), len(stages))
+        tell("recognizer")
         recognizer = _or_end(recognizer_stage(place, plan, inputs.train, seconds["recognizer"]))
-    form = Form(
+
+    def trained(one: nn.Module, stage: str, **more: Any) -> None:
+        tell(stage)
+        left = restorer_stage(
+            place, plan, inputs.train, one, recognizer, seconds[stage], stage=stage, **more
+        )
+        _or_end(left or None)
+        one.eval()
+
+    coded = inputs.encoder if recipe.conditioning == "code" else None
+    trained(network, "restorer", encoder=coded)
+    if recipe.phone:
+        phone = phone_of(plan)
+        trained(phone, "phone", encoder=inputs.encoder, teacher=network)
+        ship_restorer(inputs, phone, out / "phone", base_sha256, recognizer)
+    if isinstance(network, TurboRestorer):
+        made = ship_turbo(inputs, network, out, base_sha256, recognizer)
+    else:
+        if recipe.conditioning == "memory":
+            ship_enroller(inputs, network, out / "enroller", base_sha256)
+        made = ship_restorer(inputs, network, out, base_sha256, recognizer)
+    report("restorer", len(stages), len(stages))
+    return made
+
+
+def form_of(recipe: RestorerRecipe) -> Form:
+    """Return the form of the one-step network."""
+    return Form(
         conditioning=recipe.conditioning,
         adain=recipe.adain,
         gate=recipe.gate,
         places=recipe.places,
     )
-    network = one_step(base.shape, base.weights, form, seed=recipe.seed)
-    report("restorer", stages.index("restorer"), len(stages))
-    _or_end(
-        restorer_stage(
-            place,
-            plan,
-            inputs.train,
-            network,
-            recognizer,
-            seconds["restorer"],
-            encoder=inputs.encoder if recipe.conditioning == "code" else None,
-        )
-        or None
-    )
-    network.eval()
-    if recipe.phone:
-        report("phone", stages.index("phone"), len(stages))
-        phone = phone_of(plan)
-        _or_end(
-            restorer_stage(
-                place,
-                plan,
-                inputs.train,
-                phone,
-                recognizer,
-                seconds["phone"],
-                stage="phone",
-                encoder=inputs.encoder,
-                teacher=network,
-            )
-            or None
-        )
-        ship_restorer(inputs, phone.eval(), out / "phone", base, recognizer)
-    if recipe.conditioning == "memory":
-        ship_enroller(inputs, network, out / "enroller", base)
-    made = ship_restorer(inputs, network, out, base, recognizer)
-    report("restorer", len(stages), len(stages))
-    return made
 
 
 def _trained_base(inputs: Inputs, plan: Plan, place: Place, out: Path, seconds: float) -> Base:
