@@ -30,6 +30,10 @@ COMMANDS = {
     "export": ("edgekit.cli.export", "Turn a student into verified files for phones."),
     "optimize": ("edgekit.cli.optimize", "Find the best precision of each layer by measuring."),
     "adapters": ("edgekit.cli.adapters", "Add concepts to an exported base, list and remove them."),
+    "identity": (
+        "edgekit.cli.identity",
+        "Make, compare and delete a person's identity code.",
+    ),
     "trt": ("edgekit.cli.trt", "Build TensorRT engines of a bundle on the device that runs them."),
     "verify": ("edgekit.cli.verify", "Check every file of a bundle against its golden vectors."),
     "run": ("edgekit.cli.run", "Edit a photo of any size with a bundle."),
