@@ -38,7 +38,7 @@ from edgekit.runtime.sessions import open_session
 
 FILES = ("onnx.fp32", "onnx.int8", "tflite.fp32", "tflite.int8")
 """What is timed: ONNX Runtime's and LiteRT's files."""
-SUFFIX = {"onnx": ".onnx", "tflite": ".tflite"}
+SUFFIX = {"onnx": ".onnx", "tflite": ".tflite", "openvino": ".openvino", "pte": ".pte"}
 CONTEXT = torch.randn(TOKENS, 128, generator=torch.Generator().manual_seed(0))
 
 
@@ -117,7 +117,7 @@ def make_files(
 
     failed: dict[str, str] = {}
     paths = {kind: file_of(folder, network, size_px, kind) for kind in kinds}
-    if all(path.is_file() for path in paths.values()):
+    if all(path.exists() for path in paths.values()):
         return failed
     module = network.build(size_px).float().eval().requires_grad_(False)
     with torch.no_grad():
@@ -125,7 +125,7 @@ def make_files(
     shape = (1, 3, size_px, size_px)
     program = Program(plain_graph(exported), (Port("image", shape),), (Port("image_out", shape),))
     for kind, path in paths.items():
-        if path.is_file():
+        if path.exists():
             continue
         form, precision = kind.split(".")
         converter = converter_of(form)
@@ -144,16 +144,18 @@ def make_files(
     return failed
 
 
-def make_files_apart(folder: Path, names: Mapping[str, Any], size_px: int) -> dict[str, Any]:
-    """Run `make_files` for all of FILES in one process a format, which then gives its memory back.
+def make_files_apart(
+    folder: Path, names: Mapping[str, Any], size_px: int, kinds: Sequence[str] = FILES
+) -> dict[str, Any]:
+    """Run `make_files` for `kinds` in one process a format, which then gives its memory back.
 
     `names` is what `networks_of` understands. Returns network -> kind -> what went wrong.
     """
     folder.mkdir(parents=True, exist_ok=True)
     problems: dict[str, Any] = {}
-    for form in SUFFIX:
+    for form in dict.fromkeys(kind.split(".")[0] for kind in kinds):
         orders, answer = folder / f"{form}-{size_px}.job.json", folder / f"{form}-{size_px}.json"
-        write_json(orders, {"names": names, "size_px": size_px, "form": form})
+        write_json(orders, {"names": names, "size_px": size_px, "form": form, "kinds": list(kinds)})
         answer.unlink(missing_ok=True)
         quiet = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu"}
         with (folder / f"{form}-{size_px}.log").open("wb") as log:
@@ -170,9 +172,11 @@ def make_files_apart(folder: Path, names: Mapping[str, Any], size_px: int) -> di
 
 
 def networks_of(names: Mapping[str, Any]) -> list[Network]:
-    """Return the networks that a job names: {"shapes": [facts], "references": bool}."""
+    """Return the networks that a job names: {"shapes": [facts], "references": True or names}."""
     ours = [generator_of(Shape(**facts)) for facts in names.get("shapes", ())]
-    return [*ours, *(REFERENCES if names.get("references") else ())]
+    wanted = names.get("references", ())
+    others = [row for row in REFERENCES if wanted is True or (wanted and row.name in wanted)]
+    return [*ours, *others]
 
 
 def calibration_photos(size_px: int, count: int = 8) -> np.ndarray:
@@ -299,7 +303,7 @@ def _row(timing: Timing, path: Path, threads: int) -> dict[str, Any]:
 
 def _work(folder: Path, orders: Path, answer: Path) -> None:
     job = json.loads(orders.read_text())
-    kinds = [kind for kind in FILES if kind.startswith(job["form"])]
+    kinds = [kind for kind in job["kinds"] if kind.split(".")[0] == job["form"]]
     photos = calibration_photos(job["size_px"])
     problems = {}
     for network in networks_of(job["names"]):

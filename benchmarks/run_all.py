@@ -133,6 +133,13 @@ RESULTS: Mapping[str, Measurement] = {
     "rank_search_128_one_group.json": Measurement(
         (), "the doubling search as it first was, one group at a time (docs/search.md)"
     ),
+    "runtimes.jsonl": Measurement(
+        (
+            "benchmarks/runtimes.py --work {work}/architecture --out {out}",
+            "benchmarks/runtimes_tables.py",
+        ),
+        "Chromium, and the extras executorch and openvino",
+    ),
     "student_vs_teacher.json": Measurement(
         ("benchmarks/student_vs_teacher.py --work {work}/students",)
     ),
@@ -150,6 +157,14 @@ RESULTS: Mapping[str, Measurement] = {
     ),
     "teacher_throughput_h200.json": Measurement(
         ("benchmarks/teacher_throughput.py --photos PHOTOS --device cuda --large --out {out}",), GPU
+    ),
+    "web_responsiveness.json": Measurement(
+        (
+            "edgekit export --base --target android --precision int8 --out {work}/web",
+            "edgekit adapters add {work}/web --prompt 'make it night'",
+            "benchmarks/web_responsiveness.py {work}/web --out {out}",
+        ),
+        "Chromium",
     ),
     "zoo.jsonl": Measurement(("benchmarks/zoo_run.py --out {out}", "benchmarks/zoo_table.py")),
 }
