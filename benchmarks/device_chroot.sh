@@ -53,6 +53,9 @@ cat > "$folder/usr/bin/dumpsys" <<'SHIM'
 # A stand-in for Android's dumpsys: prints the text that was put into /android/NAME.
 cat "/android/$1" 2>/dev/null
 SHIM
+# XNNPACK asks here for the number of processors. The host's own /sys would tell an aarch64 program of an x86 machine.
+mkdir -p "$folder/sys/devices/system/cpu"
+echo 0-1 | tee "$folder/sys/devices/system/cpu/possible" > "$folder/sys/devices/system/cpu/present"
 chmod 755 "$folder/usr/bin/getprop" "$folder/usr/bin/dumpsys"
 touch "$folder/.complete"
 echo "made $folder; the tests of tests/benchmarks/test_device_adb.py use it"

@@ -92,6 +92,9 @@ def _ended(transport: Transport, pid_place: str, events: list[Event], code: int,
         return Run(told, "", "", "")
     if last.get("event") == "error":
         reason = f"{last.get('where', '?')}: {last.get('reason', 'no reason')}"
+        errors = [line.strip() for line in error.splitlines() if "error" in line.lower()]
+        if errors:  # the runtime's own words, which its status code leaves out
+            reason += f"; {errors[-1][:200]}"
         return Run(
             told, "failed", reason, "run `edgekit verify` here, and see the runtime's limits"
         )
@@ -104,7 +107,7 @@ def _ended(transport: Transport, pid_place: str, events: list[Event], code: int,
     lines = [line for line in error.splitlines() if line.strip()]
     ended = f"signal {-code}" if code < 0 else f"exit code {code}"
     reason = f"the runner ended with {ended}" + (f": {lines[-1].strip()}" if lines else "")
-    hint = "137 or signal 9 means that the device ran out of memory; see its log"
+    hint = "signal 9 (137): out of memory; signal 11 (139): the runtime crashed; see its log"
     return Run(told, "failed", reason, hint)
 
 
