@@ -89,6 +89,14 @@ RESULTS: Mapping[str, Measurement] = {
     "coreml_recipes.json": Measurement(
         (NIGHT_RUN, f"benchmarks/coreml_recipes.py {NIGHT} --out {{out}}")
     ),
+    "device_latency.json": Measurement(
+        (
+            SNOW_RUN,
+            f"edgekit export {SNOW}",
+            f"benchmarks/device_latency.py --bundle {SNOW}/bundle --browser --out {{out}}",
+        ),
+        "Chromium and a C compiler",
+    ),
     "e2gan": Measurement((E2GAN, "benchmarks/e2gan/table.py"), GPU),
     "export_all_256.json": Measurement(
         ("benchmarks/export_all.py --work {work}/export_all --out {out}",)
