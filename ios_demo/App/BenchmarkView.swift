@@ -77,7 +77,7 @@ struct BenchmarkRowView: View {
       Text("\(row.unit.label), \(row.summary.calls) calls, \(row.date.formatted())")
         .font(.caption)
         .foregroundStyle(.secondary)
-      Text(numbers).font(.callout.monospacedDigit())
+      Text(row.line).font(.callout.monospacedDigit())
       if isBaseline { Label("Baseline", systemImage: "flag.fill").font(.caption) }
       if let comparison { Text(comparison.sentence).font(.callout) }
       ForEach(row.warnings, id: \.self) { warning in
@@ -85,15 +85,5 @@ struct BenchmarkRowView: View {
       }
     }
     .accessibilityElement(children: .combine)
-  }
-
-  private var numbers: String {
-    let rest = [("p90", row.summary.p90), ("p99", row.summary.p99)].compactMap { name, value in
-      value.map { "\(name) \(decimals($0, 1)) ms" }
-    }
-    let parts = ["p50 \(decimals(row.summary.p50, 1)) ms"] + rest
-    return parts.joined(separator: ", ")
-      + "; load \(decimals(row.loadMs, 0)) ms, first \(decimals(row.firstMs, 1)) ms; "
-      + row.thermal.joined(separator: " → ")
   }
 }

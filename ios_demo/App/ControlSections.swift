@@ -60,8 +60,7 @@ struct EngineSection: View {
       }
       Picker("File", selection: model) {
         ForEach(studio.models) { entry in
-          Text("\(entry.format) \(entry.precision), \(decimals(Double(entry.bytes) / 1e6, 2)) MB")
-            .tag(entry.path)
+          Text(entry.label).tag(entry.path)
         }
       }
       Picker("Runs on", selection: unit) {

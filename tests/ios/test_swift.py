@@ -87,7 +87,8 @@ def shelf(tested, tmp_path_factory: pytest.TempPathFactory) -> Path:
             [("night", "make it night"), ("snow", "make it snowy")]
         )
     ]
-    assert run(["adapters", "add", str(folder / "base"), *runs]) == 0
+    add = ["adapters", "add", str(folder / "base"), *runs, "--base-folder", str(base)]
+    assert run(add) == 0
     (folder / "bundles").mkdir()
     shutil.copytree(folder / "base/bundle", folder / "bundles/base")
     return folder

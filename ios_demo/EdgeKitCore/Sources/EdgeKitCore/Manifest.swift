@@ -77,6 +77,9 @@ public struct ModelEntry: Decodable, Sendable, Equatable, ListedFile, Identifiab
 
   public var id: String { path }
 
+  /// What a list of files shows.
+  public var label: String { "\(format) \(precision), \(decimals(Double(bytes) / 1e6, 2)) MB" }
+
   private enum Key: String, CodingKey {
     case path, sha256, format, precision, bytes, inputs, outputs
     case minimumOS = "minimum_os"

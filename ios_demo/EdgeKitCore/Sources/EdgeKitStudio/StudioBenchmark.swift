@@ -61,3 +61,16 @@ extension Studio {
     return try? BenchmarkReport(device: device, bundle: name, rows: history.rows).json()
   }
 }
+
+extension BenchmarkRow {
+  /// The numbers of a measurement in one line.
+  public var line: String {
+    let rest = [("p90", summary.p90), ("p99", summary.p99)].compactMap { name, value in
+      value.map { "\(name) \(decimals($0, 1)) ms" }
+    }
+    let parts = ["p50 \(decimals(summary.p50, 1)) ms"] + rest
+    return parts.joined(separator: ", ")
+      + "; load \(decimals(loadMs, 0)) ms, first \(decimals(firstMs, 1)) ms; "
+      + thermal.joined(separator: " → ")
+  }
+}

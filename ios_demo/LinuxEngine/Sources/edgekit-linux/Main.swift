@@ -7,6 +7,7 @@ import Foundation
 ///     edgekit-linux autorun BUNDLES                 as the app does when EDGEKIT_AUTORUN asks for it
 ///     edgekit-linux edit BUNDLE FILE IN W H OUT [CONCEPT=WEIGHT ...]
 ///                                                   raw RGB bytes in and out, through the studio's editor
+///     edgekit-linux screens BUNDLES OUT             what the app's screens would show, as files
 @main
 struct Main {
   static func main() async {
@@ -27,6 +28,8 @@ struct Main {
       let bundles = BundleFolder.all(in: URL(fileURLWithPath: words[1]))
       let passed = await run.run(bundles: bundles, loader: LiteRTLoader(), system: 99) { print($0) }
       exit(passed ? 0 : 1)
+    case "screens" where words.count == 3:
+      try await screens(URL(fileURLWithPath: words[1]), URL(fileURLWithPath: words[2]))
     case "edit" where words.count >= 7:
       try await edit(words)
     default:
@@ -57,5 +60,41 @@ struct Main {
     ]
     let line = try JSONSerialization.data(withJSONObject: facts, options: .sortedKeys)
     print(String(decoding: line, as: UTF8.self))
+  }
+
+  /// Use the studio as a person would, and write down what it shows.
+  @MainActor
+  private static func screens(_ bundles: URL, _ out: URL) async throws {
+    let studio = Studio(loader: LiteRTLoader(), system: 99)
+    await studio.start(bundlesIn: bundles)
+    await studio.show(SampleScene.lake.photo())
+    guard let before = studio.before, let after = studio.after else {
+      throw EdgekitError(studio.status, hint: "")
+    }
+    let latency = studio.latencyLine
+    await studio.measure(calls: 100)
+    if let first = studio.history.rows.first { await studio.toggleBaseline(first.id) }
+    await studio.measure(calls: 100)
+    await studio.check()
+    let rows = studio.history.rows.reversed().map { row -> [String: Any] in
+      [
+        "file": row.file, "line": row.line, "warnings": row.warnings,
+        "facts": "\(row.unit.label), \(row.summary.calls) calls",
+        "comparison": studio.history.comparison(row)?.sentence ?? "",
+        "baseline": row.id == studio.history.baseline,
+      ]
+    }
+    let entry = studio.models.first { $0.path == studio.modelPath }
+    let facts: [String: Any] = [
+      "title": studio.title, "width": before.width, "height": before.height,
+      "latency": latency, "engine": studio.engineLine, "status": studio.status,
+      "file": entry?.label ?? "", "path": studio.modelPath, "unit": studio.unit.label,
+      "concept": studio.concepts.first { $0.name == studio.firstConcept }?.prompt ?? "",
+      "check": studio.checkLine, "rows": rows,
+    ]
+    try Data(before.bytes).write(to: out.appendingPathComponent("before.rgb"))
+    try Data(after.bytes).write(to: out.appendingPathComponent("after.rgb"))
+    try JSONSerialization.data(withJSONObject: facts, options: [.sortedKeys, .prettyPrinted])
+      .write(to: out.appendingPathComponent("screens.json"))
   }
 }
