@@ -254,8 +254,10 @@ def result(ms: list[float], **device) -> dict:
     numbers = summary(samples.timing("x"), threads=1)
     row = {
         "name": "a.onnx",
+        "precision": "fp32",
         "sha256": "0",
         "wall_ms": ms,
+        "cpu_ms": ms,
         "summary": {"p50_ms": numbers.p50_ms, "p90_ms": numbers.p90_ms, "p99_ms": None}
         | {"cpu_p50_ms": numbers.cpu_p50_ms, "calls": len(ms), "drift": 1.0},
         "problem": "",
@@ -291,7 +293,16 @@ def test_a_regression_is_told_from_noise_by_its_interval():
 
     assert "1.200 times as long" in slower
     assert slower.endswith(": slower")
-    assert "no difference that these calls show" in same
+    assert same.endswith(": no difference")
+
+
+def test_a_busy_device_makes_no_regression():
+    busy = result([v * 1.4 for v in STEADY])
+    busy["rows"][0]["cpu_ms"] = STEADY  # the calls themselves cost what they did
+
+    line = comparison_line(comparisons(busy, result(STEADY))[0])
+
+    assert "slower by the clock, but no difference by processor time" in line
 
 
 def test_emulated_and_real_numbers_are_never_compared_and_another_device_is_said():

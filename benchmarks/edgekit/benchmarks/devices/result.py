@@ -10,6 +10,7 @@ from typing import Any
 from edgekit.benchmarks.statistics import interval
 from edgekit.core.errors import BadInput, DeviceUnreachable, ParityFailed, QualityFailed
 from edgekit.core.store import read_json
+from edgekit.runtime.verify import IDENTICAL_DB
 
 PROTOCOLS = ("device-latency-1", "device-latency-1/web", "device-latency-1/coremltools")
 COLUMNS = ("", "p50 ms", "p90 ms", "p99 ms", "CPU ms", "first ms", "load ms", "again ms", "MB")
@@ -89,9 +90,16 @@ def _checked(row: Mapping[str, Any]) -> str:
     first, last = row["temperature_c"]
     heat = "" if first is None or last is None else f", {first:.0f} to {last:.0f} °C"
     return (
-        f"{row['name']}: right (max abs {row['max_abs']:.1e}, bar {row['bar']}), "
+        f"{row['name']}: right ({_distance(row)}), "
         f"{numbers['calls']} calls in {row['seconds']:.1f} s, drift {numbers['drift']:.2f}{heat}"
     )
+
+
+def _distance(row: Mapping[str, Any]) -> str:
+    if row["precision"] == "fp32":
+        return f"max abs {row['max_abs']:.1e}, the bar is {row['bar']}"
+    db = "identical" if row["psnr_db"] >= IDENTICAL_DB else f"{row['psnr_db']:.1f} dB"
+    return f"{db}, the bar is {row['bar']}"
 
 
 def _strictly(row: Mapping[str, Any]) -> str:
@@ -122,6 +130,9 @@ def comparisons(
         if old is None or not row["summary"]:
             continue
         low, high = interval(row["wall_ms"], old["wall_ms"], seed=seed)
+        cpu_low, cpu_high = None, None
+        if result["threads"] == 1 and row["cpu_ms"] and old["cpu_ms"]:
+            cpu_low, cpu_high = interval(row["cpu_ms"], old["cpu_ms"], seed=seed)
         same = [key for key in ("model", "abi", "system") if here[key] != there[key]]
         same += [] if row["sha256"] == old["sha256"] else ["file"]
         same += [] if result["threads"] == earlier["threads"] else ["threads"]
@@ -131,6 +142,8 @@ def comparisons(
                 "ratio": row["summary"]["p50_ms"] / old["summary"]["p50_ms"],
                 "low": low,
                 "high": high,
+                "cpu_low": cpu_low,
+                "cpu_high": cpu_high,
                 "then_ms": old["summary"]["p50_ms"],
                 "now_ms": row["summary"]["p50_ms"],
                 "created": earlier["created"],
@@ -146,22 +159,29 @@ def comparisons(
 
 
 def comparison_line(row: Mapping[str, Any]) -> str:
-    """Return one comparison as a sentence that claims no more than its interval."""
+    """Return one comparison as a sentence that claims no more than its intervals.
+
+    With one thread the processor time must say the same as the clock, which other programs on the
+    device disturb.
+    """
     low, high = row["low"], row["high"]
-    if low is None:
-        word = "not enough calls to tell"
-    elif low > 1:
-        word = "slower"
-    elif high < 1:
-        word = "faster"
-    else:
-        word = "no difference that these calls show"
+    word = _difference(low, high)
+    by_processor = _difference(row["cpu_low"], row["cpu_high"])
+    if row["cpu_low"] is not None and by_processor != word:
+        cpu = f"{row['cpu_low']:.3f} to {row['cpu_high']:.3f}"
+        word += f" by the clock, but {by_processor} by processor time ({cpu}): measure again"
     span = "" if low is None else f" (95 %: {low:.3f} to {high:.3f})"
     other = f"; other {', '.join(row['differs'])}" if row["differs"] else ""
     return (
         f"against {row['created']}: {row['name']} takes {row['ratio']:.3f} times as long{span}: "
         f"{word}{other}"
     )
+
+
+def _difference(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return "not enough calls to tell"
+    return "slower" if low > 1 else "faster" if high < 1 else "no difference"
 
 
 def read_result(file: Path) -> dict[str, Any]:
