@@ -173,6 +173,17 @@ def test_the_app_asks_for_the_camera_and_never_for_the_network():
     assert set(required) == {"false"}
 
 
+@pytest.mark.parametrize("flavour", ["onnx", "litert"])
+def test_gradle_takes_away_what_libraries_ask_for(flavour):
+    root = ElementTree.parse(sources() / f"app/src/{flavour}/AndroidManifest.xml").getroot()
+    node = "{http://schemas.android.com/tools}node"
+    gone = {row.get(f"{ANDROID}name") for row in root.iter() if row.get(node) == "remove"}
+
+    assert {"android.permission.INTERNET", "android.permission.ACCESS_NETWORK_STATE"} < gone
+    assert "ai.onnxruntime.TelemetryInitializer" in gone
+    assert not [row for row in root.iter("uses-permission") if row.get(node) != "remove"]
+
+
 def test_both_builds_take_package_versions_and_levels_from_gradles_file():
     told = facts()
     text = (sources() / GRADLE).read_text()
@@ -243,9 +254,14 @@ def test_dark_colours_replace_every_light_one_and_text_is_readable_on_both():
 @pytest.mark.parametrize("layout", ["main", "bench"])
 def test_what_can_be_touched_is_large_enough_and_says_what_it_is(layout):
     styles = {
-        row.get("name"): {i.get("name"): i.text for i in row}
+        row.get("name"): (row.get("parent"), {i.get("name"): i.text for i in row})
         for row in resource("values/styles.xml")
     }
+
+    def style(name: str | None) -> dict[str, str]:
+        parent, items = styles.get((name or "").split("/")[-1], (None, {}))
+        return {**(style(parent) if parent else {}), **items}
+
     words = {row.get("name") for row in resource("values/strings.xml")}
     labelled = {
         row.get(f"{ANDROID}labelFor", "").split("/")[-1]
@@ -253,7 +269,7 @@ def test_what_can_be_touched_is_large_enough_and_says_what_it_is(layout):
     }
 
     for view in resource(f"layout/{layout}.xml").iter():
-        told = {**styles.get((view.get("style") or "").split("/")[-1], {})}
+        told = style(view.get("style"))
         told |= {f"android:{k.removeprefix(ANDROID)}": v for k, v in view.attrib.items()}
         text = told.get("android:text", "")
         if text.startswith("@string/"):

@@ -122,6 +122,15 @@ def test_what_aapt_reads_is_what_gradles_file_states(kit, apk):
     assert not re.search(r"^  uses-feature: name='android.hardware.camera'$", said, re.MULTILINE)
 
 
+def test_no_part_of_the_apk_starts_the_runtimes_telemetry(kit, apk):
+    words = [str(kit.folder / "aapt2"), "dump", "xmltree", "--file", "AndroidManifest.xml"]
+    said = called([*words, str(apk)]).stdout
+
+    assert said.count("E: provider") == 1
+    assert "dev.edgekit.demo.ShareProvider" in said
+    assert "Telemetry" not in said
+
+
 def test_the_apk_holds_the_bundles_their_concepts_and_the_notices(apk):
     with zipfile.ZipFile(apk) as held:
         names = set(held.namelist())

@@ -57,10 +57,12 @@ class CameraFeed(
             manager.openCamera(name, opened(images), handler)
             thread(name = "live") { editFrames(rotation) }
         } catch (error: CameraAccessException) {
-            stop()
+            frames.close()
+            release()
             throw EdgekitError("the camera cannot be used (${error.message})", "close the app that uses it", error)
         } catch (error: EdgekitError) {
-            stop()
+            frames.close()
+            release()
             throw error
         }
     }
@@ -85,6 +87,7 @@ class CameraFeed(
 
     private fun opened(images: ImageReader) = object : CameraDevice.StateCallback() {
         override fun onOpened(device: CameraDevice) {
+            if (reader == null) return device.close() // stopped before it was open
             camera = device
             device.createCaptureSession(listOf(images.surface), started(device, images), handler)
         }
@@ -110,10 +113,13 @@ class CameraFeed(
     }
 
     private fun editFrames(rotation: Int) {
-        while (true) {
-            val image = frames.take() ?: return
-            val photo = image.use { square(it.frame(), rotation, side) }
-            edit(photo)
+        try {
+            while (true) {
+                val image = frames.take() ?: return
+                edit(image.use { square(it.frame(), rotation, side) })
+            }
+        } finally {
+            release()
         }
     }
 
@@ -122,9 +128,10 @@ class CameraFeed(
         return Frame(width, height, y, u, v)
     }
 
-    /** Let go of the camera; safe to call twice and from any thread. */
-    fun stop() {
-        frames.close()
+    /** Take no more frames. The camera goes when the one that is being edited is done: its memory is the camera's. */
+    fun stop() = frames.close()
+
+    private fun release() {
         handler.post {
             camera?.close()
             camera = null
@@ -135,7 +142,7 @@ class CameraFeed(
     }
 
     private companion object {
-        /** One being edited, one waiting, one being filled. */
-        const val IMAGES = 3
+        /** One being edited, one waiting, one that replaces it, one being filled. */
+        const val IMAGES = 4
     }
 }
