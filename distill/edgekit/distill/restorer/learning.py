@@ -204,7 +204,7 @@ def learn(
         for learner in task.learners.values():
             learner.follow(clock.step)
         clock.step += 1
-        if clock.spent - logged >= log_every or clock.step == 1:
+        if clock.spent - logged >= log_every or clock.step == 1 or clock.over:
             values = {name: round(float(value), 5) for name, value in terms.items()}
             speed = (clock.step - logged_step) / max(1e-6, clock.spent - logged)
             logged, logged_step = clock.spent, clock.step

@@ -36,7 +36,7 @@ from edgekit.distill.restorer.ship import (
     output_port,
     write_ported,
 )
-from edgekit.distill.restorer.stages import CodeEncoder
+from edgekit.distill.restorer.stages import CodeEncoder, least_references
 from edgekit.distill.restorer.turbo import ADAPTER, TurboRestorer, save_turbo
 from edgekit.distill.students.cost import count_parameters
 
@@ -52,7 +52,8 @@ class Inputs:
     """A checked run before any work."""
 
     recipe: RestorerRecipe
-    train: Faces
+    train: tuple[Faces, ...]
+    """One a folder."""
     test: Faces
     base: Base | None
     turbo: TurboRestorer | None
@@ -70,10 +71,9 @@ def drawn(sampler: FaceSampler, count: int, seed: int) -> FaceBatch:
 
 
 def _sampler(recipe: RestorerRecipe, faces: Faces) -> FaceSampler:
-    least = 1 if int(torch.bincount(faces.identities.cpu()).max()) > 1 else 0
     return FaceSampler(
         faces,
-        references=(least, recipe.places),
+        references=(least_references(faces), recipe.places),
         wrong_share=0.0,
         severity=recipe.severity,
         mirror=False,
@@ -103,7 +103,7 @@ def ship_restorer(
     program = network if isinstance(network, PhoneRestorer) else Program(network)
     kind = "phone" if isinstance(network, PhoneRestorer) else recipe.conditioning
     samples = SAMPLES.get(kind, 24)
-    calibration = drawn(_sampler(recipe, inputs.train), samples, recipe.seed)
+    calibration = drawn(_sampler(recipe, inputs.train[0]), samples, recipe.seed)
     heldout = drawn(_sampler(recipe, inputs.test), samples, recipe.seed)
     judged = drawn(_sampler(recipe, inputs.test), JUDGED, recipe.seed + 1)
     scores, made = _scores(inputs, network, judged, recognizer)
@@ -213,7 +213,7 @@ def ship_enroller(inputs: Inputs, network: OneStep, folder: Path, base_sha256: s
     recipe = inputs.recipe
     assert network.branch is not None
     samples = [
-        drawn(_sampler(recipe, faces), 16, recipe.seed) for faces in (inputs.train, inputs.test)
+        drawn(_sampler(recipe, faces), 16, recipe.seed) for faces in (inputs.train[0], inputs.test)
     ]
     calibration, heldout = (as_photos(batch.target) for batch in samples)
     write_ported(

@@ -71,11 +71,11 @@ def distill_restorer(
 ) -> dict[str, Any]:
     """Make the restorer of `recipe` in the folder `out` and return its manifest.
 
-    `faces` are folders of `edgekit pairs faces`; people of their test split judge and are never
-    trained on. `base` is a base of an earlier run, or a diffusers folder or hub id, instead of a base
-    trained here; `encoder` is an identity encoder, which the form "code" and the network for phones
-    need. At `stop_at` (of
-    `time.monotonic`) the run saves itself and raises EdgekitError; the same call continues it.
+    `faces` are folders of `edgekit pairs faces`, each drawn from as often as any other; people of
+    their test splits judge and are never trained on. `base` is a base of an earlier run, or a
+    diffusers folder or hub id, instead of a base trained here; `encoder` is an identity encoder,
+    which the form "code" and the network for phones need. At `stop_at` (of `time.monotonic`) the
+    run saves itself and raises EdgekitError; the same call continues it.
 
     Raises BadInput for unusable folders, EdgekitError for what does not go together or if `out`
     holds something else, OutputError if it cannot be written.
@@ -129,12 +129,11 @@ def _checked(
     for folder, manifest in zip(faces, manifests, strict=True):
         licences[folder.name] = manifest.get("licences")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    train, test = (
-        load_faces(faces, split=split, size_px=recipe.size_px) for split in ("train", "test")
-    )
+    train = [load_faces(one, split="train", size_px=recipe.size_px) for one in faces]
+    test = load_faces(faces, split="test", size_px=recipe.size_px)
     return Inputs(
         recipe,
-        train.to(device),
+        tuple(one.to(device) for one in train),
         test.to(device),
         found,
         turbo,
@@ -182,7 +181,7 @@ def _made(inputs: Inputs, out: Path, stop_at: float, report: Report) -> dict[str
     recipe, plan = inputs.recipe, _plan(inputs.recipe)
     place = Place(
         folder=out / "checkpoint",
-        device=inputs.train.images.device,
+        device=inputs.test.images.device,
         fingerprint=inputs.sha256,
         steps=recipe.steps,
         stop_at=stop_at,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from edgekit.distill.restorer.phone import PHONE, TOY_PHONE, PhoneRestorer, fres
 from edgekit.distill.restorer.recognizer import Recognizer, fresh_recognizer
 from edgekit.distill.restorer.tasks import (
     BaseTask,
+    InTurns,
     Pictures,
     RecognizerTask,
     RestorerTask,
@@ -79,17 +81,25 @@ class Plan:
             return UNetShape(widths=(16, 16, 24, 32), patch=patch, head_dim=8, time=32)
         return UNetShape(patch=patch)
 
-    def sampler(self, faces: Faces) -> FaceSampler:
+    def sampler(self, sets: Sequence[Faces]) -> InTurns:
         """Return what training draws from: 0 references only where nobody has a second photo."""
-        counts = torch.bincount(faces.identities.cpu())
-        least = 1 if int(counts.max()) > 1 else 0
-        return FaceSampler(
-            faces,
-            references=(least, self.references),
-            places=self.references,
-            wrong_share=self.wrong_share,
-            severity=self.severity,
+        return InTurns(
+            [
+                FaceSampler(
+                    faces,
+                    references=(least_references(faces), self.references),
+                    places=self.references,
+                    wrong_share=self.wrong_share,
+                    severity=self.severity,
+                )
+                for faces in sets
+            ]
         )
+
+
+def least_references(faces: Faces) -> int:
+    """Return 1, or 0 if nobody has a second photo."""
+    return 1 if int(torch.bincount(faces.identities.cpu()).max()) > 1 else 0
 
 
 class CodeEncoder(nn.Module):
@@ -119,19 +129,21 @@ class CodeEncoder(nn.Module):
         return code
 
 
-def base_stage(place: Place, plan: Plan, faces: Faces, seconds: float) -> UNet | None:
+def base_stage(place: Place, plan: Plan, sets: Sequence[Faces], seconds: float) -> UNet | None:
     """Pretrain a base to denoise faces; None if the process must end first."""
     network = fresh_unet(plan.unet(), seed=plan.seed)
-    batch = plan.batch * (2 if faces.images.is_cuda else 1)
-    task = BaseTask(network, Pictures(faces, batch, plan.seed), place.device)
+    batch = plan.batch * (1 if plan.toy else 4)
+    task = BaseTask(network, Pictures(sets, batch, plan.seed), place.device)
     return task.network if place.run(task, "base", seconds) else None
 
 
-def recognizer_stage(place: Place, plan: Plan, faces: Faces, seconds: float) -> Recognizer | None:
+def recognizer_stage(
+    place: Place, plan: Plan, sets: Sequence[Faces], seconds: float
+) -> Recognizer | None:
     """Train the net of the identity term; None if the process must end first."""
     network = fresh_recognizer(4 if plan.toy else 32, seed=plan.seed)
     batch = 8 if plan.toy else 4 * plan.batch
-    task = RecognizerTask(network, Pictures(faces, batch, plan.seed), place.device)
+    task = RecognizerTask(network, Pictures(sets, batch, plan.seed), place.device)
     if not place.run(task, "recognizer", seconds):
         return None
     return task.network.eval().requires_grad_(False)
@@ -140,7 +152,7 @@ def recognizer_stage(place: Place, plan: Plan, faces: Faces, seconds: float) -> 
 def restorer_stage(
     place: Place,
     plan: Plan,
-    faces: Faces,
+    sets: Sequence[Faces],
     network: nn.Module,
     recognizer: Recognizer | None,
     seconds: float,
@@ -152,7 +164,7 @@ def restorer_stage(
     """Train a one-step restorer; False if the process must end first."""
     task = RestorerTask(
         network,
-        plan.sampler(faces),
+        plan.sampler(sets),
         Terms(plan.weights, recognizer, plan.size_px),
         place.device,
         batch=plan.batch,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Any, cast
+from collections.abc import Hashable, Sequence
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from edgekit.distill.restorer.learning import Batch, Learner, Terms
 from edgekit.distill.restorer.one_step import Encoder, OneStep, Restorer
 from edgekit.distill.restorer.recognizer import EMBEDDING, Recognizer, cosface_loss
 from edgekit.distill.restorer.terms import Terms as PictureTerms
-from edgekit.distill.restorer.terms import TermWeights, fooled
+from edgekit.distill.restorer.terms import fooled
 from edgekit.distill.restorer.unet import UNet
 from edgekit.distill.students.discriminator import fresh_discriminator
 
@@ -43,24 +43,52 @@ def generator_of(seed: int, step: int, device: torch.device) -> torch.Generator:
     return torch.Generator(device).manual_seed(mixed % 2**63)
 
 
-class Pictures:
-    """Clean faces of training, some mirrored, drawn by step."""
+class Draws(Protocol):
+    """Anything that makes the batch of a training step from its number."""
 
-    def __init__(self, faces: Faces, count: int, seed: int) -> None:
-        """Draw `count` a step, every person as often as any other."""
-        self.faces, self.count, self.seed = faces, count, seed
-        owner = faces.identities.cpu()
-        share = 1.0 / torch.bincount(owner, minlength=len(faces.people)).clamp(min=1)
-        self.shares = share[owner].double()
+    def at(self, step: int, count: int, *, seed: int) -> FaceBatch:
+        """Return the batch of one step; it follows from seed and number alone."""
+        ...
+
+
+class InTurns:
+    """Several sets of faces in turns, each as often as any other whatever its size."""
+
+    def __init__(self, samplers: Sequence[FaceSampler]) -> None:
+        """All have pictures of one size and as many places."""
+        self.samplers = tuple(samplers)
+
+    def at(self, step: int, count: int, *, seed: int) -> FaceBatch:
+        """Return the batch of one step."""
+        return self.samplers[step % len(self.samplers)].at(step, count, seed=seed)
+
+
+class Pictures:
+    """Clean faces of training, some mirrored, drawn by step, each set as often as any other."""
+
+    def __init__(self, sets: Sequence[Faces], count: int, seed: int) -> None:
+        """Draw `count` a step, every person of a set as often as any other of it."""
+        self.sets, self.count, self.seed = tuple(sets), count, seed
+        self.num_people = sum(len(faces.people) for faces in sets)
+        self.shares = []
+        for faces in sets:
+            owner = faces.identities.cpu()
+            share = 1.0 / torch.bincount(owner, minlength=len(faces.people)).clamp(min=1)
+            self.shares.append(share[owner].double())
 
     def drawn(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return faces (B x 3 x S x S in [-1, 1]) and whose they are."""
+        """Return faces (B x 3 x S x S in [-1, 1]) and whose they are, counted over all sets."""
+        turn = step % len(self.sets)
+        faces = self.sets[turn]
+        device = faces.images.device
         dice = generator_of(self.seed, step, torch.device("cpu"))
-        rows = torch.multinomial(self.shares, self.count, replacement=True, generator=dice)
-        flips = (torch.rand(self.count, 1, 1, 1, generator=dice) < 0.5).to(self.faces.images.device)
-        rows = rows.to(self.faces.images.device)
-        images = self.faces.images[rows].float() / 127.5 - 1
-        return torch.where(flips, images.flip(-1), images), self.faces.identities[rows]
+        rows = torch.multinomial(self.shares[turn], self.count, replacement=True, generator=dice)
+        flips = (torch.rand(self.count, 1, 1, 1, generator=dice) < 0.5).to(device)
+        rows = rows.to(device)
+        images = faces.images[rows].float() / 127.5 - 1
+        others = sum(len(earlier.people) for earlier in self.sets[:turn])
+        owners = faces.identities[rows] + others
+        return torch.where(flips, images.flip(-1), images), owners
 
 
 class BaseTask:
@@ -103,7 +131,7 @@ class RecognizerTask:
         """Place the network on `device`; one centre a person is trained with it."""
         self.device, self.pictures = device, pictures
         self.network = cast(Recognizer, placed(network, device))
-        people = len(pictures.faces.people)
+        people = pictures.num_people
         dice = torch.Generator().manual_seed(pictures.seed)
         centres = nn.Parameter(torch.randn(people, EMBEDDING, generator=dice).to(device))
         self.both = nn.ModuleDict({"network": self.network})
@@ -151,7 +179,7 @@ class RestorerTask:
     def __init__(
         self,
         network: nn.Module,
-        sampler: FaceSampler,
+        sampler: Draws,
         terms: PictureTerms,
         device: torch.device,
         *,
@@ -253,7 +281,7 @@ class SampledTask:
     """The baseline: a diffusion model of portraits that sees the degraded one and references."""
 
     def __init__(
-        self, network: OneStep, sampler: FaceSampler, device: torch.device, *, batch: int, seed: int
+        self, network: OneStep, sampler: Draws, device: torch.device, *, batch: int, seed: int
     ) -> None:
         """`network` has three extra channels for the degraded portrait."""
         self.device, self.sampler, self.seed, self.count = device, sampler, seed, batch
@@ -285,11 +313,6 @@ class SampledTask:
         loss = F.mse_loss(answer.float(), wanted)
         self.learners["network"].step(loss)
         return {"loss": loss.detach()}
-
-
-def terms_for(weights: TermWeights, recognizer: nn.Module | None, size_px: int) -> PictureTerms:
-    """Return the frozen comparison of pictures that a restorer is trained with."""
-    return PictureTerms(weights, recognizer, size_px)
 
 
 def state_of(network: nn.Module) -> dict[str, Any]:

@@ -1,0 +1,386 @@
+"""Train and test every arm of the restorer experiment; one JSON line a run.
+
+    python benchmarks/faces/experiment.py --real faces/real --rendered faces/heads \
+        --encoder runs/identity --out runs/faces --seconds 540
+
+Stages: one diffusion base and one recognizer for the loss, shared by all; then the arms by seeds,
+seed 0 of all first. With several GPUs one process runs on each and they share the jobs by locks
+in the folder. Every finished run is a line of OUT/runs.jsonl and is not run again; one that was
+interrupted continues from its checkpoint; the process ends by itself after --seconds. `table.py`
+makes docs/evidence/faces.md of the lines. --small runs everything on a processor in minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from arms import ARMS, TEACHER, Arm, network_of
+from filelock import FileLock, Timeout
+from judge import Judge, strips
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from edgekit.distill.faces.sets import FaceBatch, Faces, load_faces
+from edgekit.distill.identity.student import read_encoder
+from edgekit.distill.preview import write_preview
+from edgekit.distill.restorer.bases import Base, read_base, write_base
+from edgekit.distill.restorer.diffusion import STEPS, sampled
+from edgekit.distill.restorer.one_step import OneStep, Restorer, memory_bytes
+from edgekit.distill.restorer.recognizer import Recognizer, fresh_recognizer
+from edgekit.distill.restorer.stages import (
+    CodeEncoder,
+    Place,
+    Plan,
+    base_stage,
+    recognizer_stage,
+    restorer_stage,
+)
+from edgekit.distill.restorer.tasks import SampledTask, half
+from edgekit.distill.students.cost import count_parameters
+
+LAST_WORDS_S = 6.0
+"""Seconds kept for the last save before --seconds are over."""
+
+
+def main() -> None:
+    """Run the jobs that are not done."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--real", type=Path, help="folder of `edgekit pairs faces`")
+    parser.add_argument("--rendered", type=Path, help="the same of the head model")
+    parser.add_argument("--encoder", type=Path, help="identity encoder; without it no code arms")
+    parser.add_argument("--base", type=Path, help="a base trained before; default: train one")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seconds", type=float, default=540.0, help="of this call, all in all")
+    parser.add_argument("--base-s", type=float, default=120.0, help="pretraining of the base")
+    parser.add_argument("--recognizer-s", type=float, default=40.0)
+    parser.add_argument("--arm-s", type=float, default=120.0, help="most seconds of a run")
+    parser.add_argument("--steps", type=int, default=4000, help="of a run, equal for all arms")
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--judged", type=int, default=128, help="test portraits of a condition")
+    parser.add_argument("--colour", action="store_true", help="leave gray photos out")
+    parser.add_argument("--keep", nargs="*", default=["gate", "code", "phone", "none"])
+    parser.add_argument("--no-graphs", action="store_true", help="no CUDA graphs")
+    parser.add_argument("--small", action="store_true", help="toy sizes: does it run?")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.small:
+        given.size, given.batch, given.judged = 64, 4, min(8, given.judged)
+    given.out.mkdir(parents=True, exist_ok=True)
+    gpus = torch.cuda.device_count()
+    if gpus > 1 and not given.worker:
+        sys.exit(spread(gpus))
+    Work(given, torch.device("cuda" if gpus else "cpu")).run()
+
+
+def spread(gpus: int) -> int:
+    """Run one worker on each GPU and return the worst exit status."""
+    workers = [
+        subprocess.Popen(
+            [sys.executable, *sys.argv, "--worker"],
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": str(gpu)},
+        )
+        for gpu in range(gpus)
+    ]
+    return max(worker.wait() for worker in workers)
+
+
+class Work:
+    """One process: data on the device, shared stages, then jobs until none or no time is left."""
+
+    def __init__(self, given: argparse.Namespace, device: torch.device) -> None:
+        """Load the faces."""
+        self.given, self.device, self.out = given, device, given.out
+        self.ends = time.monotonic() + given.seconds - LAST_WORDS_S
+        if device.type == "cuda":
+            torch.backends.cuda.matmul.allow_tf32 = True
+            torch.backends.cudnn.allow_tf32 = True
+            torch.backends.cudnn.benchmark = True
+            torch.backends.cuda.enable_cudnn_sdp(False)  # not every version can be recorded
+        folders = {"real": given.real, "rendered": given.rendered}
+        self.folders = {name: folder for name, folder in folders.items() if folder}
+        self.train = [self._faces(folder, "train") for folder in self.folders.values()]
+        self.test = {name: self._faces(folder, "test") for name, folder in self.folders.items()}
+        self.encoder: CodeEncoder | None = None
+        if given.encoder:
+            self.encoder = CodeEncoder(read_encoder(given.encoder)[0]).to(device)
+        self.say("begin", faces=[len(faces.images) for faces in self.train], device=self.name())
+
+    def run(self) -> None:
+        """Do the shared stages, then every job."""
+        base, recognizer = self.shared()
+        if base is None or recognizer is None:
+            return self.say("end", because="the shared stages need more time")
+        workers = max(1, (os.cpu_count() or 1) // max(1, torch.cuda.device_count()) - 2)
+        judge = Judge(
+            self.test,
+            self.device,
+            judged=self.given.judged,
+            recognizer=recognizer,
+            workers=1 if self.given.small else workers,
+        )
+        jobs = [(arm, seed) for seed in self.given.seeds for arm in self.given.arms]
+        waiting = [("untouched", 0), *jobs]
+        while waiting and time.monotonic() < self.ends:
+            done = self.finished()
+            waiting = [job for job in waiting if job not in done]
+            ran = [job for job in waiting if self.attempt(*job, base, recognizer, judge)]
+            if not ran:
+                if all(self.blocked(arm, seed) for arm, seed in waiting):
+                    break
+                time.sleep(1.0)  # another process is at them, or trains the teacher of one
+        self.say("end", left=[f"{arm}/{seed}" for arm, seed in waiting])
+        return None
+
+    def attempt(
+        self, name: str, seed: int, base: Base, recognizer: Recognizer, judge: Judge
+    ) -> bool:
+        """Run one job unless it is done, taken, lacks something or has no time; True if it ran."""
+        if time.monotonic() > self.ends or self.blocked(name, seed):
+            return False
+        if name in ARMS and ARMS[name].phone and not self.weights(TEACHER, seed).is_file():
+            return False
+        try:
+            with FileLock(self.out / f".{name}-{seed}.lock").acquire(timeout=0):
+                if (name, seed) in self.finished():
+                    return False
+                line = self.job(name, seed, base, recognizer, judge)
+                if line is None:
+                    return False
+                with FileLock(self.out / ".runs.lock"), (self.out / "runs.jsonl").open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+                return True
+        except Timeout:
+            return False
+
+    def blocked(self, name: str, seed: int) -> bool:
+        """Tell whether a job cannot run in this call at all."""
+        if name not in ARMS or not ARMS[name].needs_code:
+            return False
+        if self.encoder is None:
+            return True
+        others = (TEACHER in self.given.arms) or self.weights(TEACHER, seed).is_file()
+        return ARMS[name].phone and not others
+
+    def job(
+        self, name: str, seed: int, base: Base, recognizer: Recognizer, judge: Judge
+    ) -> dict[str, Any] | None:
+        """Train and test one arm; None if the time was over before."""
+        started = time.monotonic()
+        if name == "untouched":
+            scores = self.tested(None, judge, name, seed)
+            return {"arm": name, "what": "the degraded portrait", "seed": 0, "scores": scores}
+        arm, plan = ARMS[name], self.plan(seed)
+        network = network_of(arm, base, plan)
+        place = self.place(self.out / "checkpoints" / f"{name}-{seed}", f"{base.sha256}/{name}")
+        if not self.trained(arm, network, place, plan, base, recognizer):
+            return None
+        trained_s = round(time.monotonic() - started, 2)
+        network.eval()
+        self.weights(name, seed).parent.mkdir(exist_ok=True)
+        if name in self.given.keep or name == TEACHER:
+            state = {
+                k: v.detach().half().cpu().contiguous() for k, v in network.state_dict().items()
+            }
+            save_file(state, self.weights(name, seed))
+        scores = self.tested(network, judge, name, seed)
+        path = place.folder / "log.jsonl"
+        log = [json.loads(line) for line in path.read_text().splitlines()]
+        return {
+            "arm": name,
+            "what": arm.what,
+            "seed": seed,
+            "steps": log[-1]["step"],
+            "asked_steps": self.given.steps,
+            "batch": self.given.batch,
+            "size_px": self.given.size,
+            "train_s": trained_s,
+            "wall_s": round(time.monotonic() - started, 2),
+            "parameters": count_parameters(network),
+            "trainable": sum(p.numel() for p in network.parameters() if p.requires_grad),
+            "memory_bytes_per_reference": memory_bytes(base.shape, self.given.size),
+            "last_terms": {k: v for k, v in log[-1].items() if isinstance(v, float)},
+            "base_sha256": base.sha256,
+            "device": self.name(),
+            "scores": scores,
+        }
+
+    def trained(
+        self,
+        arm: Arm,
+        network: nn.Module,
+        place: Place,
+        plan: Plan,
+        base: Base,
+        recognizer: Recognizer,
+    ) -> bool:
+        """Train an arm; False if the time is over before it is finished."""
+        if arm.sampled:
+            task = SampledTask(
+                cast(OneStep, network),
+                plan.sampler(self.train),
+                self.device,
+                batch=plan.batch,
+                seed=plan.seed,
+            )
+            return place.run(task, "restorer", self.given.arm_s)
+        teacher = None
+        if arm.phone:
+            teacher = network_of(ARMS[TEACHER], base, plan)
+            teacher.load_state_dict(load_file(self.weights(TEACHER, plan.seed)))
+            teacher = teacher.float().eval()
+        return restorer_stage(
+            place,
+            replace(plan, weights=arm.weights(plan.weights)),
+            self.train,
+            network,
+            recognizer,
+            self.given.arm_s,
+            encoder=self.encoder if arm.needs_code else None,
+            teacher=teacher,
+        )
+
+    def tested(
+        self, network: nn.Module | None, judge: Judge, name: str, seed: int
+    ) -> dict[str, Any]:
+        """Return the scores of an arm under every condition, and keep pictures of seed 0."""
+        scores = {}
+        slow = name in ARMS and ARMS[name].sampled
+        for condition in judge.conditions()[: len(self.test) if slow else None]:
+            batch = judge.batch(condition)
+            if network is None:
+                made = batch.degraded.to(self.device).clamp(-1, 1)
+            else:
+                network = network.to(self.device)
+                made = judge.made(self.restored(network, slow), batch)
+            scores[condition.name] = judge.scored(made, batch)
+            if seed == 0 and condition.severity != "mild" and network is not None:
+                title = f"{name}-{condition.name}".replace("/", "-").replace(" ", "-")
+                (self.out / "pictures").mkdir(exist_ok=True)
+                columns = list(strips(made.cpu(), batch))
+                write_preview(self.out / "pictures" / f"{title}.png", columns)
+        return scores
+
+    def restored(self, network: nn.Module, slow: bool) -> Any:
+        """Return what makes pictures of a batch: one step, or fifty from one fixed noise."""
+
+        def one(batch: FaceBatch) -> Tensor:
+            restorer, code = cast(Restorer, network), None
+            if self.encoder is not None and restorer.conditioning == "code":
+                code = self.encoder(batch.references, batch.reference_mask)
+            known = restorer.given(batch.references, batch.reference_mask, code)
+            with half(self.device):
+                return restorer.restored(batch.degraded, known).float()
+
+        def many(batch: FaceBatch) -> Tensor:
+            unet = cast(OneStep, network)
+            memory = unet.given(batch.references, batch.reference_mask).memory
+            dice = torch.Generator().manual_seed(0)
+            noise = torch.randn(1, *batch.target.shape[1:], generator=dice).to(self.device)
+
+            def velocity(noisy: Tensor, level: Tensor) -> Tensor:
+                with half(self.device):
+                    return unet.network(noisy, level, memory, batch.degraded, None).float()
+
+            return sampled(velocity, noise.expand_as(batch.target), steps=STEPS)
+
+        return many if slow else one
+
+    def shared(self) -> tuple[Base | None, Recognizer | None]:
+        """Return the base and the recognizer, trained by whichever process comes first."""
+        made: dict[str, Any] = {}
+        while len(made) < 2 and time.monotonic() < self.ends:
+            for stage in ("base", "recognizer"):
+                if stage in made:
+                    continue
+                try:
+                    with FileLock(self.out / f".{stage}.lock").acquire(timeout=0):
+                        found = self.base() if stage == "base" else self.recognizer()
+                        if found is None:
+                            return None, None
+                        made[stage] = found
+                except Timeout:
+                    time.sleep(0.5)
+        return made.get("base"), made.get("recognizer")
+
+    def base(self) -> Base | None:
+        """Return the base: the given one, the one trained before, or a new one."""
+        folder = self.given.base or self.out / "base"
+        if not (folder / "manifest.json").is_file():
+            place = replace(self.place(self.out / "checkpoints" / "base", "base"), steps=0)
+            network = base_stage(place, self.plan(0), self.train, self.given.base_s)
+            if network is None:
+                return None
+            facts = {"seconds": self.given.base_s, "device": self.name()}
+            write_base(folder, network, size_px=self.given.size, recipe_sha256="0", facts=facts)
+        return read_base(folder)
+
+    def recognizer(self) -> Recognizer | None:
+        """Return the net of the identity term, trained before or now."""
+        path = self.out / "recognizer.safetensors"
+        if not path.is_file():
+            place = replace(self.place(self.out / "checkpoints" / "rec", "recognizer"), steps=0)
+            network = recognizer_stage(place, self.plan(0), self.train, self.given.recognizer_s)
+            if network is None:
+                return None
+            save_file({k: v.cpu().contiguous() for k, v in network.state_dict().items()}, path)
+        network = fresh_recognizer(4 if self.given.small else 32, seed=0)
+        network.load_state_dict(load_file(path))
+        return network.to(self.device).eval().requires_grad_(False)
+
+    def plan(self, seed: int) -> Plan:
+        """Return what every arm is trained with."""
+        return Plan(
+            size_px=self.given.size, batch=self.given.batch, seed=seed, toy=self.given.small
+        )
+
+    def place(self, folder: Path, what: str) -> Place:
+        """Return where a stage keeps its state."""
+        return Place(
+            folder=folder,
+            device=self.device,
+            fingerprint=f"{what}/{self.given.size}/{self.given.batch}/{self.given.steps}",
+            steps=self.given.steps,
+            stop_at=self.ends,
+            graphs=not self.given.no_graphs,
+        )
+
+    def weights(self, arm: str, seed: int) -> Path:
+        """Return where a run's weights are kept."""
+        return self.out / "weights" / f"{arm}-{seed}.safetensors"
+
+    def finished(self) -> set[tuple[str, int]]:
+        """Return the jobs that have a line."""
+        path = self.out / "runs.jsonl"
+        lines: Sequence[str] = path.read_text().splitlines() if path.is_file() else []
+        rows = [json.loads(line) for line in lines]
+        return {(row["arm"], row["seed"]) for row in rows}
+
+    def _faces(self, folder: Path, split: Any) -> Faces:
+        gray = not self.given.colour
+        return load_faces(folder, split=split, size_px=self.given.size, gray=gray).to(self.device)
+
+    def name(self) -> str:
+        """Return the device in words."""
+        return torch.cuda.get_device_name(0) if self.device.type == "cuda" else "processor"
+
+    def say(self, event: str, **values: Any) -> None:
+        """Write a line on stderr."""
+        words = " ".join(f"{name}={value}" for name, value in values.items())
+        print(f"[{time.strftime('%H:%M:%S')}] {event} {words}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
