@@ -95,6 +95,7 @@ def _machine() -> list[Finding]:
     findings = [Finding("machine", fix is None, detail, fix)]
     findings.append(_gpu())
     findings.append(_cache())
+    findings.append(_android_app())
     for tool, purpose in (("adb", "Android devices"), ("xcrun", "iOS devices (macOS only)")):
         path = shutil.which(tool)
         findings.append(Finding(tool, path is not None, f"{purpose}: {path or 'not on the PATH'}"))
@@ -115,6 +116,19 @@ def _gpu() -> Finding:
     if problem := refused_device(found, "tensorrt_rtx"):
         detail += f"; {problem}"
     return Finding("gpu", True, detail)
+
+
+def _android_app() -> Finding:
+    from edgekit.core.errors import EdgekitError
+    from edgekit.runtime.apps.android_tools import tools
+
+    try:
+        folder = tools().folder
+    except EdgekitError as error:
+        return Finding(
+            "android app", False, f"edgekit app --target android: {error.what}", error.hint
+        )
+    return Finding("android app", True, f"edgekit app --target android: tools in {folder}")
 
 
 def _cache() -> Finding:
