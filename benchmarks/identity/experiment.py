@@ -1,0 +1,271 @@
+"""Train and test every arm of the identity code; one JSON line a run.
+
+    python benchmarks/identity/experiment.py --faces faces/heads faces/real --out runs/identity \
+        --seconds 1200
+
+First a recognizer that judges, then the arms by seeds, seed 0 of all first. A run trains the
+encoder for --arm-s seconds, then a generator on its frozen codes for --generator-s, the same for
+every arm, then regenerates test people. With several GPUs one process runs on each and they share
+the runs by locks in the folder. Every finished run is a line of OUT/runs.jsonl and is not run
+again; one that was interrupted continues from its checkpoint; the process ends by itself after
+--seconds. `table.py` makes docs/evidence/identity.md of the lines. --small runs it all on a
+processor in a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from judge import COUNTS, Judge, folders_by_name
+from torch import nn
+
+from edgekit.distill.faces.sets import Faces, load_faces
+from edgekit.distill.identity.encoder import IdentityEncoder, fresh_encoder
+from edgekit.distill.identity.fit import faces_sha256, fit_generator, fit_identity, mean_code
+from edgekit.distill.identity.judging import separation
+from edgekit.distill.identity.recipe import ARMS, IdentityRecipe, toy
+from edgekit.distill.metrics import as_photos
+from edgekit.distill.preview import write_preview
+from edgekit.distill.restorer.learning import learn
+from edgekit.distill.restorer.recognizer import fresh_recognizer
+from edgekit.distill.restorer.tasks import Pictures, RecognizerTask
+from edgekit.distill.students.cost import count_parameters
+from edgekit.distill.teachers.journal import Clock, Journal
+
+LAST_WORDS_S = 6.0
+"""Seconds kept for the last save before --seconds are over."""
+UNTRAINED = "untrained"
+"""Control: random weights, and a generator trained on their codes."""
+REAL = "real"
+"""Not an arm: the scores of true photos."""
+KEPT = 8
+"""People who are drawn."""
+
+
+def main() -> None:
+    """Run the jobs that are not done."""
+    names = [*ARMS, UNTRAINED]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faces", type=Path, nargs="+", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--arms", nargs="+", default=names, choices=names)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seconds", type=float, default=540.0, help="of this call, all in all")
+    parser.add_argument("--arm-s", type=float, default=40.0, help="training of an encoder")
+    parser.add_argument("--generator-s", type=float, default=25.0)
+    parser.add_argument("--recognizer-s", type=float, default=30.0)
+    parser.add_argument("--pictures", type=int, default=512, help="faces a step")
+    parser.add_argument("--judged", type=int, default=128, help="test people of a folder")
+    parser.add_argument("--least", type=int, default=24, help="people that a number of inputs asks")
+    parser.add_argument("--colour", action="store_true", help="leave gray photos out")
+    parser.add_argument("--small", action="store_true", help="toy sizes: does it run?")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.small:
+        given.arm_s, given.generator_s, given.recognizer_s = 2.0, 1.0, 2.0
+        given.judged, given.least = 4, 2
+    given.out.mkdir(parents=True, exist_ok=True)
+    gpus = torch.cuda.device_count()
+    if gpus > 1 and not given.worker:
+        sys.exit(spread(gpus))
+    Work(given, torch.device("cuda" if gpus else "cpu")).run()
+
+
+def spread(gpus: int) -> int:
+    """Run one worker on each GPU and return the worst exit status."""
+    workers = [
+        subprocess.Popen(
+            [sys.executable, *sys.argv, "--worker"],
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": str(gpu)},
+        )
+        for gpu in range(gpus)
+    ]
+    return max(worker.wait() for worker in workers)
+
+
+class Work:
+    """One process: faces on the device, the judge, then runs until none or no time is left."""
+
+    def __init__(self, given: argparse.Namespace, device: torch.device) -> None:
+        """Load the faces."""
+        self.given, self.device, self.out = given, device, given.out
+        self.ends = time.monotonic() + given.seconds - LAST_WORDS_S
+        if device.type == "cuda":
+            torch.backends.cuda.matmul.allow_tf32 = True
+            torch.backends.cudnn.allow_tf32 = True
+            torch.backends.cudnn.benchmark = True
+            torch.backends.cuda.enable_cudnn_sdp(False)  # not every version can be recorded
+        self.recipe = IdentityRecipe(seconds=given.arm_s, pictures=given.pictures)
+        if given.small:
+            self.recipe = toy(self.recipe)
+        self.train = self.faces(given.faces, "train").to(device)
+        self.test = {
+            name: self.faces([folder], "test").to(device)
+            for name, folder in folders_by_name(given.faces).items()
+        }
+        people = [len(faces.people) for faces in (self.train, *self.test.values())]
+        self.say("begin", people=people, photos=len(self.train.images), device=self.name())
+
+    def run(self) -> None:
+        """Train the judge, then do every run."""
+        held_out = self.recognizer()
+        if held_out is None:
+            return self.say("end", because="the recognizer needs more time")
+        cores = (os.cpu_count() or 1) // max(1, torch.cuda.device_count())
+        judge = Judge(
+            self.test,
+            held_out,
+            people=self.given.judged,
+            least=self.given.least,
+            workers=1 if self.given.small else max(1, cores - 2),
+            target_px=self.recipe.target_px,
+            steps=4 if self.given.small else 20,
+        )
+        jobs = [(arm, seed) for seed in self.given.seeds for arm in self.given.arms]
+        waiting = [(REAL, 0), *jobs]
+        while waiting and time.monotonic() < self.ends:
+            done = self.finished()
+            waiting = [job for job in waiting if job not in done]
+            ran = [job for job in waiting if self.attempt(*job, judge)]
+            waiting = [job for job in waiting if job not in ran]
+            if waiting and not ran:
+                time.sleep(1.0)  # another process is at them
+        self.say("end", left=[f"{arm}/{seed}" for arm, seed in waiting])
+        return None
+
+    def attempt(self, arm: str, seed: int, judge: Judge) -> bool:
+        """Do one run unless it is done, taken or has no time; True if it was done."""
+        if time.monotonic() > self.ends:
+            return False
+        try:
+            with FileLock(self.out / f".{arm}-{seed}.lock").acquire(timeout=0):
+                if (arm, seed) in self.finished():
+                    return False
+                line = self.line(arm, seed, judge)
+                if line is None:
+                    return False
+                with FileLock(self.out / ".runs.lock"), (self.out / "runs.jsonl").open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+                return True
+        except Timeout:
+            return False
+
+    def line(self, arm: str, seed: int, judge: Judge) -> dict[str, Any] | None:
+        """Train and test one arm; None if the time was over before."""
+        began = time.monotonic()
+        facts = {"arm": arm, "seed": seed, "device": self.name(), "faces": list(self.test)}
+        if arm == REAL:
+            return {**facts, "scores": judge.real()}
+        folder = self.out / "work" / f"{arm}-{seed}"
+        encoder = self.encoder(arm, seed, folder)
+        if encoder is None:
+            return None
+        trained_s = time.monotonic() - began
+        budget = replace(self.recipe, seed=seed, seconds=self.given.generator_s)
+        generator = fit_generator(encoder, budget, self.train, folder, stop_at=self.ends)
+        if generator is None:
+            return None
+        apart = {}
+        for name, faces in self.test.items():
+            apart[name] = separation(encoder, faces).facts()
+        scores = judge.scores(encoder, generator)
+        if seed == 0:
+            self.draw(arm, encoder, generator, judge)
+        log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        steps = {row["stage"]: row["step"] for row in log}
+        return {
+            **facts,
+            "arm_s": self.given.arm_s,
+            "generator_s": self.given.generator_s,
+            "steps": steps,
+            "pictures": self.recipe.pictures,
+            "train_people": len(self.train.people),
+            "train_photos": len(self.train.images),
+            "encoder_parameters": count_parameters(encoder),
+            "generator_parameters": count_parameters(generator),
+            "code": list(encoder.shape.code),
+            "train_s": round(trained_s, 2),
+            "wall_s": round(time.monotonic() - began, 2),
+            "separation": apart,
+            "scores": scores,
+        }
+
+    def encoder(self, arm: str, seed: int, folder: Path) -> IdentityEncoder | None:
+        """Return the trained encoder of an arm; None if the time was over before."""
+        if arm != UNTRAINED:
+            recipe = replace(self.recipe, arm=arm, seed=seed)
+            return fit_identity(recipe, self.train, folder, stop_at=self.ends)
+        encoder = fresh_encoder(self.recipe.shape, seed=seed).to(self.device).eval()
+        encoder.requires_grad_(False)
+        encoder.center.copy_(mean_code(encoder, self.train))
+        return encoder
+
+    def recognizer(self) -> nn.Module | None:
+        """Return the network that judges, trained by whichever process comes first."""
+        network = fresh_recognizer(4 if self.given.small else 32, seed=1234)
+        pictures = Pictures([self.train], 8 if self.given.small else 256, 1234)
+        task = RecognizerTask(network, pictures, self.device)
+        with FileLock(self.out / ".recognizer.lock"):
+            whole = learn(
+                task,
+                Clock(self.given.recognizer_s, stop_at=self.ends),
+                stage="recognizer",
+                folder=self.out / "work" / "recognizer",
+                fingerprint=faces_sha256(self.train),
+                device=self.device,
+            )
+        return task.network.eval().requires_grad_(False) if whole else None
+
+    def draw(self, arm: str, encoder: IdentityEncoder, generator: Any, judge: Judge) -> None:
+        """Keep a picture: input, truth, and what is regenerated from 1, 3, 5 and 7 photos."""
+        for tested in judge.tested:
+            counts = [k for k in COUNTS if k in tested.counts]
+            rows = [judge.made(encoder, generator, tested, k) for k in counts]
+            columns = [tested.batch.inputs[:KEPT, 0], tested.batch.targets[:KEPT, 0]]
+            side = self.recipe.shape.size_px
+            shown = [*columns, *(row[:KEPT] for row in rows)]
+            shown = [nn.functional.interpolate(part.cpu(), (side, side)) for part in shown]
+            (self.out / "pictures").mkdir(exist_ok=True)
+            write_preview(
+                self.out / "pictures" / f"{arm}-{tested.name}.png", [as_photos(p) for p in shown]
+            )
+
+    def faces(self, folders: list[Path], split: Any) -> Faces:
+        """Read faces of the encoder's size."""
+        size = self.recipe.shape.size_px
+        return load_faces(folders, split=split, size_px=size, gray=not self.given.colour)
+
+    def finished(self) -> set[tuple[str, int]]:
+        """Return the runs that have a whole line."""
+        path = self.out / "runs.jsonl"
+        if not path.is_file():
+            return set()
+        rows = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                continue
+        return {(row["arm"], row["seed"]) for row in rows}
+
+    def say(self, event: str, **values: Any) -> None:
+        """Log an event."""
+        Journal(self.out).write(event, {name: str(value) for name, value in values.items()})
+
+    def name(self) -> str:
+        """Return the name of the device."""
+        return torch.cuda.get_device_name(0) if self.device.type == "cuda" else "cpu"
+
+
+if __name__ == "__main__":
+    main()
