@@ -17,6 +17,7 @@ const FLAGS = [
   "--disable-component-update", "--disable-sync",
   "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
 ];
+const SOFTWARE_GPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan", "--use-vulkan=swiftshader"];
 const facts = { requests: [], errors: [], lines: [] };
 const profile = mkdtempSync(path.join(tmpdir(), "edgekit-browser-"));
 const context = await chromium.launchPersistentContext(profile, {
@@ -189,6 +190,14 @@ try {
   facts.bench = await automatic("calls=12&warmup=2&threads=1");
   facts.benchFailed = await automatic("model=nothing.tflite");
   facts.rows = await page.$$eval("#results tr", (rows) => rows.length);
+
+  // WebGPU, computed by the processor: right or wrong is all that this can tell.
+  const other = await chromium.launch({ executablePath: process.env.EDGEKIT_CHROMIUM, headless: true, args: [...FLAGS, ...SOFTWARE_GPU] });
+  const gpu = await other.newPage();
+  await gpu.goto(`${url}?bench=1&accelerator=webgpu&calls=2&warmup=1`);
+  await gpu.waitForSelector("body[data-bench=done], body[data-bench=failed]", { timeout: 120_000 });
+  facts.gpu = (await gpu.textContent("#lines")).trim().split("\n").map((line) => JSON.parse(line));
+  await other.close();
 
   // Without a server: the page comes back and edits.
   writeFileSync(path.join(scratch, "stop"), "");
