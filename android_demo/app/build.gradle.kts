@@ -29,11 +29,12 @@ android {
     packaging.jniLibs.useLegacyPackaging = true // as android:extractNativeLibs in the manifest
     androidResources.noCompress += listOf("onnx", "tflite", "npz", "safetensors")
     compileOptions {
-        sourceCompatibility = JavaVersion.VERSION_1_8
-        targetCompatibility = JavaVersion.VERSION_1_8
+        sourceCompatibility = JavaVersion.VERSION_17
+        targetCompatibility = JavaVersion.VERSION_17
     }
-    kotlinOptions.jvmTarget = "1.8"
 }
+
+kotlin.jvmToolchain(17)
 
 dependencies {
     implementation(project(":core"))

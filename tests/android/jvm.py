@@ -10,13 +10,14 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from platformdirs import user_cache_path
 from tests.concepts import tiny_run
-from tests.students import smooth_photos, tiny_base, tiny_student
+from tests.students import smooth_photos, tiny_base
 
 from edgekit.cli.main import run
 from edgekit.core.errors import EdgekitError
@@ -28,6 +29,8 @@ ROOT = Path(__file__).resolve().parents[2]
 REQUIRED = "EDGEKIT_REQUIRE_ANDROID"
 """Set by `make test-android`: a missing tool then fails a test instead of skipping it."""
 SIZE = 32
+LINES = "bench.jsonl"
+"""What RealModelTest's benchmark wrote."""
 CLASSES = ("GoldenTest", "CoreTest", "RealModelTest")
 
 
@@ -42,25 +45,21 @@ def installed() -> Tools:
         pytest.skip(f"{error.what} ({error.hint}): the app was not tested on the JVM")
 
 
-def made_bundles(folder: Path) -> Path:
-    """Write `single`, `base` and `photo.json`: what RealModelTest opens, and what Python makes."""
-    tiny_student(folder / "student", size_px=SIZE, name="single")
-    words: list[object] = ["export", folder / "student", "--target", "onnx", "-q"]
-    words += ["--precision", "fp32", "--out", folder / "exported"]
-    assert run([str(w) for w in words]) == 0
+def made_bundles(folder: Path, toy: Callable[[Path], Path]) -> Path:
+    """Write `single` (by `toy`), `base` and `photo.json`: what RealModelTest opens.
+
+    The photo's file holds what Python's runtime makes of it with each.
+    """
+    place = folder / "bundles"
+    toy(place / "single")
     tiny_base(folder / "tiny")
     for seed, name in enumerate(("night", "snow")):
         tiny_run(folder / name, folder / "tiny", f"make it {name}", seed=seed)
-    words = ["export", "--base", "--base-folder", folder / "tiny", "--size", SIZE]
+    words: list[object] = ["export", "--base", "--base-folder", folder / "tiny", "--size", SIZE]
     words += ["--target", "onnx", "--precision", "fp32", "--out", folder / "base-run", "-q"]
     assert run([str(w) for w in words]) == 0
     words = ["adapters", "add", folder / "base-run", folder / "night", folder / "snow"]
     assert run([str(w) for w in [*words, "--base-folder", folder / "tiny", "-q"]]) == 0
-    place = folder / "bundles"
-    place.mkdir()
-    exported = folder / "exported"
-    single = exported if (exported / "manifest.json").is_file() else exported / "bundle"
-    single.rename(place / "single")
     (folder / "base-run" / "bundle").rename(place / "base")
     photo = smooth_photos(1, 80)[0][:45, :70]
     alone = open_bundle(place / "single", target="onnx", precision="fp32", threads=1)
@@ -107,6 +106,7 @@ def junit(kit: Tools, code: Code, classes: list[Path], bundles: Path) -> str:
             f"-Donnxruntime.native.path={kit.onnxruntime / 'linux'}",
             f"-Dedgekit.golden={ROOT / 'tests/golden'}",
             f"-Dedgekit.bundles={bundles}",
+            f"-Dedgekit.lines={bundles / LINES}",
         ],
         check=False,
     )

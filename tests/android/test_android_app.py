@@ -282,3 +282,13 @@ def test_what_can_be_touched_is_large_enough_and_says_what_it_is(layout):
             assert view.tag == "Button" or name in labelled, f"{name} has no label"
             if view.tag == "Button":
                 assert text
+
+
+def test_doctor_says_whether_apps_can_be_built(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv(ENVIRONMENT, str(tmp_path))
+
+    assert run(["doctor", "--json"]) == 0
+
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["findings"]}
+    assert not rows["android app"]["ready"]
+    assert "setup.sh" in rows["android app"]["fix"]

@@ -6,6 +6,7 @@ this; `make test` leaves out what needs an APK.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.android.jvm import (
+    LINES,
     REQUIRED,
     compiled_tests,
     count,
@@ -22,7 +24,9 @@ from tests.android.jvm import (
     junit,
     made_bundles,
 )
+from tests.conftest import write_bundle
 
+from edgekit.benchmarks.devices.samples import samples_of
 from edgekit.cli.main import run
 from edgekit.core.errors import BadInput
 from edgekit.runtime.apps.android import PASSWORD, apksigner, build_android
@@ -48,7 +52,7 @@ def code(kit) -> Code:
 
 @pytest.fixture(scope="module")
 def bundles(kit, tmp_path_factory) -> Path:
-    return made_bundles(tmp_path_factory.mktemp("android"))
+    return made_bundles(tmp_path_factory.mktemp("android"), write_bundle)
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,11 @@ def test_the_core_and_real_inference_on_the_jvm(kit, code, bundles):
     said = junit(kit, code, [code.classes, kit.onnxruntime / "classes.jar"], bundles)
 
     assert count(said) >= TESTS
+    lines = [json.loads(line) for line in (bundles / LINES).read_text().splitlines()]
+    found = samples_of(lines)  # the app's lines are read as those of any runner
+    assert (len(found.warm_ms), len(found.wall_ms), len(found.cpu_ms)) == (2, 12, 12)
+    assert found.ended == "done"
+    assert min(found.first_ms, found.loads_ms[0], found.peak_kb, *found.wall_ms) > 0
 
 
 def test_the_same_tests_pass_on_the_bytecode_taken_from_the_signed_apk(
@@ -137,7 +146,7 @@ def test_the_apk_holds_the_bundles_their_concepts_and_the_notices(apk):
         dex = held.read("classes.dex")
 
     assert f"assets/{LIST}" in names
-    assert "assets/bundles/single/manifest.json" in names
+    assert "assets/bundles/toy/manifest.json" in names
     assert len([n for n in names if n.startswith("assets/bundles/base/adapters/")]) == 2
     assert not any(name.endswith((".tflite", ".mlpackage")) for name in names)
     assert {"assets/NOTICE.txt", "lib/arm64-v8a/libonnxruntime.so"} <= names

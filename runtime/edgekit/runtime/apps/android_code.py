@@ -14,6 +14,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from edgekit.core.errors import EdgekitError
 from edgekit.core.progress import Report, silent
 from edgekit.core.store import prepared_folder
@@ -33,6 +35,8 @@ KOTLIN_OPTIONS = (
     *("-Xsam-conversions=class", "-Xstring-concat=inline", "-jvm-default=disable", "-Werror"),
 )
 """Whatever would need a newer class file than the dexer takes is written out as a class."""
+KEPT = 4
+"""Builds of other sources that stay: another working tree may be using them."""
 QUICK = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 """For a Java that runs for seconds: half of the processor time."""
 
@@ -77,9 +81,14 @@ def built_code(tools: Tools, report: Report = silent) -> Code:
     origin = sources()
     place = tools.folder / "code" / _recipe(origin, tools)
     code = Code(place / "base.apk", place / "classes.dex", place / "classes")
-    if code.dex.is_file():
-        return code
     prepared_folder(place.parent)
+    with FileLock(place.parent / ".lock"):
+        if not code.dex.is_file():
+            _build(origin, tools, place, report)
+    return code
+
+
+def _build(origin: Path, tools: Tools, place: Path, report: Report) -> None:
     with tempfile.TemporaryDirectory(dir=place.parent) as folder:
         work = Path(folder)
         steps = (_resources, _compiled, _lowered, _shrunk, _dexed)
@@ -90,17 +99,16 @@ def built_code(tools: Tools, report: Report = silent) -> Code:
         made.mkdir()
         for name in ("base.apk", "classes", "classes.dex"):
             (work / name).rename(made / name)
-        for old in place.parent.iterdir():  # made from sources that have changed since
-            if old.name != work.name:
-                shutil.rmtree(old, ignore_errors=True)
         made.rename(place)
-    return code
+    builds = [path for path in place.parent.iterdir() if path.is_dir()]
+    for old in sorted(builds, key=lambda path: -path.stat().st_mtime)[KEPT:]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _recipe(origin: Path, tools: Tools) -> str:
     """Hash every file that the code is made of, and what makes it."""
-    digest = hashlib.sha256(tools.stamp.encode())
-    files = [origin / name for name in (MANIFEST, GRADLE, "tools/Lower.java", "tools/shrink.pro")]
+    digest = hashlib.sha256(f"{tools.stamp} {facts(origin)}".encode())
+    files = [origin / name for name in (MANIFEST, "tools/Lower.java", "tools/shrink.pro")]
     for folder in (*KOTLIN, RESOURCES):
         files += [path for path in (origin / folder).rglob("*") if path.is_file()]
     for path in [*sorted(files), Path(__file__)]:

@@ -129,6 +129,7 @@ class RealModelTest {
         val lines = ArrayList<Map<*, *>>()
         val found = open(single).use { Bench(it, BenchPlan(warmup = 2, runs = 12), { mapOf("status" to 1) }) { line -> lines.add(parseJson(line).map()) }.run() }
 
+        File(checkNotNull(System.getProperty("edgekit.lines"))).writeText(lines.joinToString("\n") { jsonText(it) })
         val runs = lines.filter { it["event"] == "run" }
         assertEquals(listOf("start", "load", "first", "accuracy", "warm", "warm", "sensors"), lines.take(7).map { it["event"] })
         assertEquals(PROTOCOL, lines[0]["protocol"])
