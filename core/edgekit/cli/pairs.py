@@ -249,3 +249,24 @@ def faces(
         + ", ".join(f"{own['people']} {split}" for split, own in facts["splits"].items())
         + ")",
     )
+
+
+@app.command("head-model")
+def head_model(
+    folder: Path = typer.Argument(..., help="Folder FaceXModel of a checkout of ICT-FaceKit."),
+    out: Path = typer.Option(..., "--out", "-o", help="File to write, ending in .npz."),
+) -> None:
+    """Turn ICT-FaceKit's OBJ files into the file that `pairs faces --head-model` reads.
+
+    Example: edgekit pairs head-model ICT-FaceKit/FaceXModel -o ict_facekit.npz
+    """
+    from edgekit.distill.faces.heads.convert import convert_head_model
+
+    if planned({"step": "pairs head-model", "folder": folder, "out": out}):
+        return
+    facts = convert_head_model(folder, out, report=ConsoleReport())
+    show(
+        {"out": str(out), **facts},
+        f"{out}: {facts['identities']} shapes of identity, {facts['expressions']} of expression, "
+        f"{facts['vertices']} vertices ({facts['bytes'] / 1e6:.1f} MB)",
+    )

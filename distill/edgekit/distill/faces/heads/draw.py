@@ -40,6 +40,8 @@ FINE = 2
 """Pixels drawn for each side of a pixel that is kept."""
 SCATTER = (0.34, 0.16, 0.1)
 """How far red, green and blue light wraps around skin."""
+SUNK = 0.07
+"""Centimetres that eyeballs are moved back, so that none shows through a closed lid."""
 IRIS = 0.40
 """Angle from the pupil's middle to the iris' border, in radians."""
 
@@ -65,9 +67,9 @@ class Drawn:
     """B x 3, yaw, pitch and roll in the crop, in degrees."""
 
 
-def studio_of(model: HeadModel) -> Studio:
-    """Prepare what all pictures of a head model share; some seconds on a processor."""
-    return Studio(model, skin_map(model), skull_of(model))
+def studio_of(model: HeadModel, size_px: int = 256) -> Studio:
+    """Prepare what all pictures of a head model share, for pictures of about `size_px`."""
+    return Studio(model, skin_map(model, min(1024, max(128, 2 * size_px))), skull_of(model))
 
 
 def drawn(studio: Studio, person: Person, scenes: Sequence[Scene], size_px: int) -> Drawn:
@@ -81,6 +83,7 @@ def drawn(studio: Studio, person: Person, scenes: Sequence[Scene], size_px: int)
     shape = torch.from_numpy(person.shape).to(device).expand(count, -1)
     expression = torch.from_numpy(np.stack([scene.expression for scene in scenes])).to(device)
     local = model.shaped(shape, expression)
+    local[:, model.eyeballs, 2] -= SUNK
     angles = [each(name) * (math.pi / 180) for name in ("yaw", "pitch", "roll")]
     turn = rotation(*angles).transpose(1, 2)
     pivot = torch.tensor([0.0, 2.0, 2.0], device=device)
@@ -268,10 +271,14 @@ def _with_hair(
         ],
         -1,
     )
-    raster = rasterize(vertices, skull.triangles, (side, side))
+    # What cannot be seen must not hide the hair behind it.
+    triangles = skull.triangles[flat[:, 2][skull.triangles].amax(1) > 0.02]
+    raster = rasterize(vertices, triangles, (side, side))
     front = (raster.covered & (raster.depth <= head.depth)).nonzero().unbind(1)
-    seen = interpolate(attributes, raster, skull.triangles)[front]
+    seen = interpolate(attributes, raster, triangles)[front]
     shown, alpha = _strands(person, seen, front[0], light)
+    # Over the head strands fade into skin; over the background more hair would show behind them.
+    alpha = torch.where(head.covered[front][:, None], alpha, torch.ones_like(alpha))
     under = picture[front]
     return picture.index_put(front, under + (shown - under) * alpha)
 

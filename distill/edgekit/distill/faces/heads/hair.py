@@ -165,7 +165,7 @@ def _volume(
     lumps = fractal(torch.cat([turn * 2.2, drop[..., None]], -1), 0.5, person.seed + 20)
     lift = lift * (1 + (0.18 + 0.4 * person.curl) * lumps)
     lift = lift + 0.08 + 0.12 * noise(azimuth[..., None], 0.05, person.seed + 21) * volume * edge
-    rest = torch.where(falls > 0.5, 1 - along, 1 - share)
+    rest = torch.where(falls > 0.02, 1 - along, 1 - share)
     ragged = noise(torch.stack([azimuth * 12, along * 0], -1), 0.35, person.seed + 22)
     wide = 0.13 - 0.05 * falls
     thin = smooth(0.0, 1.0, (rest - 0.03 * (1 + ragged)) / wide)

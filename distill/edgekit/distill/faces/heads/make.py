@@ -79,7 +79,9 @@ def make_heads(
 
     @lru_cache(maxsize=1)
     def studio() -> Studio:
-        return studio_of(model.to(device))  # some seconds, only if there is something to draw
+        return studio_of(
+            model.to(device), settings.size_px
+        )  # some seconds, only if there is something to draw
 
     @lru_cache(maxsize=1)
     def of_person(number: int) -> Drawn:

@@ -66,6 +66,8 @@ class HeadModel:
     """68 vertices."""
     occlusion: Tensor
     """V: share of the sky that the neutral head leaves open, from 0 to 1."""
+    eyeballs: Tensor
+    """Vertices of both eyes."""
     eyes: Tensor
     """2 x 3: centres of the right and the left eye."""
     eye_radius: float
@@ -123,7 +125,8 @@ def _assembled(fields: dict[str, np.ndarray], sha256: str) -> HeadModel:
     expressions = [names.index(name) for name in named["expressions"]]
     neutral = fields["neutral"][used].astype(np.float32)
     places = np.searchsorted(used, named["idx_to_landmark_verts"])
-    eye = neutral[np.unique(triangles[kind == EYE])]
+    eyeballs = np.unique(triangles[kind == EYE])
+    eye = neutral[eyeballs]
     balls = [eye[eye[:, 0] < 0], eye[eye[:, 0] > 0]]
     centers = np.stack([(ball.min(0) + ball.max(0)) / 2 for ball in balls])
     model = HeadModel(
@@ -137,6 +140,7 @@ def _assembled(fields: dict[str, np.ndarray], sha256: str) -> HeadModel:
         kind=torch.from_numpy(kind),
         landmarks=torch.from_numpy(places),
         occlusion=torch.ones(len(neutral)),
+        eyeballs=torch.from_numpy(eyeballs),
         eyes=torch.from_numpy(centers.astype(np.float32)),
         eye_radius=float(np.mean([np.ptp(ball[:, 0]) / 2 for ball in balls])),
         sha256=sha256,

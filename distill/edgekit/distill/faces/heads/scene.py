@@ -69,10 +69,13 @@ def _expression(rng: np.random.Generator, names: tuple[str, ...]) -> np.ndarray:
     """Draw a face: smiles often, open mouths sometimes, lids and eyes nearly always."""
     weights = dict.fromkeys(names, 0.0)
 
+    def one(name: str, amount: float) -> None:
+        if name in weights:  # a model may have fewer
+            weights[name] += amount
+
     def both(name: str, amount: float, uneven: float = 0.12) -> None:
         for side in ("_L", "_R"):
-            if name + side in weights:
-                weights[name + side] += amount * float(1 + rng.normal(0, uneven))
+            one(name + side, amount * float(1 + rng.normal(0, uneven)))
 
     if rng.random() < 0.55:
         smile = float(rng.beta(2, 2.2))
@@ -86,9 +89,9 @@ def _expression(rng: np.random.Generator, names: tuple[str, ...]) -> np.ndarray:
         both("mouthFrown", float(rng.beta(2, 4)))
         both("browDown", float(rng.beta(2, 3)))
     if rng.random() < 0.25:
-        weights["jawOpen"] += float(rng.beta(1.5, 4)) * 0.7
+        one("jawOpen", float(rng.beta(1.5, 4)) * 0.7)
     if rng.random() < 0.12:
-        weights["mouthPucker"] += float(rng.beta(2, 3)) * 0.7
+        one("mouthPucker", float(rng.beta(2, 3)) * 0.7)
     if rng.random() < 0.2:
         both("mouthPress", float(rng.beta(2, 3)) * 0.6)
     if rng.random() < 0.3:
