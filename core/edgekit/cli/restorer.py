@@ -60,11 +60,16 @@ def restorer(
 
 def _told(out: Path, manifest: Mapping[str, Any]) -> str:
     ours, source = manifest["quality"]["student"], manifest["quality"]["source"]
+    following = (
+        f"next: edgekit export {out}"
+        if manifest["kind"] == "student"
+        else "it is no file for a phone: --phone distills one"
+    )
     return (
-        f"{out}: {manifest['parameters'] / 1e6:.2f} M parameters, {manifest['gmac']:.2f} GMAC; "
+        f"{out}: {manifest['parameters'] / 1e6:.2f} M parameters; "
         f"{ours['psnr_db']:.1f} dB to the true portraits of test people (degraded "
         f"{source['psnr_db']:.1f}), feature distance {ours['perceptual']:.3f} "
-        f"({source['perceptual']:.3f}); look at {out / 'preview.png'}; next: edgekit export {out}"
+        f"({source['perceptual']:.3f}); look at {out / 'preview.png'}; {following}"
     )
 
 

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 SUMMARY_TOKENS = 16
 OPEN = 2.0
 """Where a fresh gate starts, as a logit: it lets 88 % pass."""
-LEAST_GATE = 1e-6
+LEAST_GATE = 1e-8
 """Keeps the logarithm finite; as a share of softmax mass it is nothing."""
 EPSILON = 1e-5
 

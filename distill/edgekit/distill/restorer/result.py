@@ -159,7 +159,6 @@ def ship_turbo(
         "size_px": recipe.size_px,
         "parameters": count_parameters(network.unet) + count_parameters(network.vae),
         "trained": count_parameters(network, trainable_only=True),
-        "gmac": 0.0,
         "base_sha256": base_sha256,
         "files": {ADAPTER: {"sha256": file_sha256(path), "bytes": size_bytes(path)}},
         "quality": scores,

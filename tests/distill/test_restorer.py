@@ -1,0 +1,359 @@
+"""The restorer's network: what references may and may not change, and what ships of it."""
+
+import pytest
+import torch
+from pytorch_msssim import ms_ssim
+
+from edgekit.core.errors import BadInput, EdgekitError
+from edgekit.distill.restorer.attention import Gate, adain, fused, mixed, shared, written_out
+from edgekit.distill.restorer.bases import read_base, write_base
+from edgekit.distill.restorer.diffusion import noised, picture_of, sampled, velocity_of
+from edgekit.distill.restorer.landmarks import landmark_loss, landmark_maps, tokens_of
+from edgekit.distill.restorer.one_step import Form, memory_bytes, one_step
+from edgekit.distill.restorer.phone import PHONE, TOY_PHONE, fresh_phone
+from edgekit.distill.restorer.recipe import restorer_recipe
+from edgekit.distill.restorer.recognizer import (
+    cosface_loss,
+    fresh_recognizer,
+    identity_distance,
+)
+from edgekit.distill.restorer.ship import Enroller, Program, feeds_of, input_ports
+from edgekit.distill.restorer.terms import MultiScaleSSIM
+from edgekit.distill.restorer.unet import TOY, UNetShape, fresh_unet, take_weights
+from edgekit.distill.students.cost import count_parameters
+
+SIZE = 32
+
+
+def pictures(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(*shape, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def restorer(**form: object):
+    """A small one whose every layer does something: fresh ones end in zeros."""
+    base = fresh_unet(TOY, seed=0)
+    network = one_step(TOY, base.state_dict(), Form(places=2, **form), seed=0)
+    dice = torch.Generator().manual_seed(1)
+    for value in network.parameters():
+        value.data += 0.05 * torch.randn(value.shape, generator=dice)
+    return network.eval()
+
+
+@torch.no_grad()
+def restored(network, references, mask, code=None):
+    return network.restored(pictures(2), network.given(references, mask, code))
+
+
+@pytest.mark.parametrize("form", [{}, {"adain": False}, {"gate": False}])
+def test_a_masked_reference_changes_no_bit(form):
+    network, mask = restorer(**form), torch.tensor([[True, False], [False, False]])
+    first, second = pictures(2, 2, seed=2), pictures(2, 2, seed=2)
+    second[0, 1], second[1] = 7.0, -3.0
+
+    one, two = restored(network, first, mask), restored(network, second, mask)
+
+    assert torch.equal(one, two)
+
+
+def test_a_reference_that_is_there_changes_the_picture():
+    network, mask = restorer(), torch.ones(2, 2, dtype=torch.bool)
+
+    one = restored(network, pictures(2, 2, seed=2), mask)
+    two = restored(network, pictures(2, 2, seed=3), mask)
+
+    assert (one - two).abs().max() > 1e-3
+
+
+def test_nobody_enrolled_gives_what_the_network_without_references_gives():
+    network = restorer()
+
+    alone = restored(network, pictures(2, 2), torch.zeros(2, 2, dtype=torch.bool))
+
+    plain = network.network(0.9238795 * pictures(2), torch.full((2,), 0.25))
+    cos, sin = 0.9238795, 0.3826834
+    assert torch.allclose(alone, cos * cos * pictures(2) - sin * plain, atol=1e-5)
+
+
+def test_the_same_photos_give_the_same_bits_and_draw_nothing():
+    network, mask = restorer(), torch.ones(2, 2, dtype=torch.bool)
+    before = torch.get_rng_state()
+
+    one, two = (restored(network, pictures(2, 2), mask) for _ in range(2))
+
+    assert torch.equal(one, two)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_adain_takes_statistics_over_tokens_channel_by_channel():
+    dice = torch.Generator().manual_seed(0)
+    values = torch.randn(2, 3, 50, 8, generator=dice) * torch.arange(1, 9) + 4
+    own = torch.randn(2, 20, 8, generator=dice) * torch.arange(8, 0, -1) - torch.arange(8)
+
+    made = adain(values, own)
+
+    assert torch.allclose(made.mean(2), own.mean(1)[:, None].expand(2, 3, 8), atol=1e-3)
+    wanted = own.var(1, correction=0).sqrt()[:, None].expand(2, 3, 8)
+    assert torch.allclose(made.var(2, correction=0).sqrt(), wanted, atol=1e-2)
+    assert made.mean(3).std() > 0.1  # the channels of one token keep their own means
+
+
+def attention_case():
+    dice = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 16, 8, generator=dice) for _ in range(3))
+    memory = tuple(torch.randn(2, 3, 10, 8, generator=dice) for _ in range(2))
+    return q, (k, v), memory, torch.tensor([[True, True, False], [True, False, False]])
+
+
+def test_a_shut_gate_is_attention_to_itself_and_an_open_one_plain_sharing():
+    q, own, memory, mask = attention_case()
+
+    shut = shared(q, own, memory, mask, torch.zeros(2, 16, 3), 4)
+    wide = shared(q, own, memory, mask, torch.ones(2, 16, 3), 4)
+
+    assert torch.allclose(shut, mixed(q, *own, 4), atol=1e-4)
+    assert torch.allclose(wide, shared(q, own, memory, mask, None, 4), atol=1e-5)
+
+
+def test_the_gate_answers_for_each_query_and_reference():
+    q, _, (keys, _), _ = attention_case()
+    gate = Gate(8)
+    gate.out.weight.data.normal_(generator=torch.Generator().manual_seed(0))
+
+    opened = gate(q, keys)
+
+    assert opened.shape == (2, 16, 3)
+    assert opened.std() > 1e-3
+    assert 0 <= opened.min() <= opened.max() <= 1
+
+
+def test_the_fused_kernels_compute_what_is_written_out():
+    dice = torch.Generator().manual_seed(0)
+    q = torch.randn(2, 3, 16, 8, generator=dice)
+    k, v = (torch.randn(2, 3, 16 + 3 * 10, 8, generator=dice) for _ in range(2))
+    allowed = torch.rand(2, 46, generator=dice) < 0.7
+    allowed[:, :16] = True
+    logs = -3 * torch.rand(2, 16, 3, generator=dice)
+
+    one, two = fused(q, k, v, allowed, logs), written_out(q, k, v, allowed, logs)
+
+    assert torch.allclose(one, two, atol=1e-5)
+
+
+def test_column_3_row_12_of_16_is_token_195_and_not_60_as_in_the_released_code():
+    point = torch.tensor([3.5, 12.5])
+
+    token = int(tokens_of(point, size_px=16, grid=16))
+    peak = int(landmark_maps(point, size_px=16, grid=16).argmax())
+
+    assert (token, peak) == (195, 195)
+    assert token == 12 * 16 + 3
+
+
+def test_attention_at_the_landmark_costs_less_than_at_the_transposed_one():
+    target, reference = torch.tensor([[[8.5, 2.5]]]), torch.tensor([[[[3.5, 12.5]]]])
+    queries = torch.zeros(1, 256, 8)
+    queries[0, 2 * 16 + 8, 0] = 20.0
+
+    def loss(token: int) -> float:
+        keys = torch.zeros(1, 1, 256, 8)
+        keys[0, 0, token, 0] = 20.0
+        there = torch.ones(1, 1, dtype=torch.bool)
+        found = landmark_loss(
+            [queries],
+            [keys],
+            head_dims=[8],
+            size_px=16,
+            target_points=target,
+            reference_points=reference,
+            mask=there,
+        )
+        return float(found)
+
+    assert loss(195) < loss(60) - 1
+
+
+def test_a_missing_reference_has_no_say_in_the_landmark_loss():
+    dice = torch.Generator().manual_seed(0)
+    queries, keys = torch.randn(1, 16, 8, generator=dice), torch.randn(1, 2, 16, 8, generator=dice)
+    other = keys.clone()
+    other[:, 1] = 5.0
+    points = torch.tensor([[[1.0, 2.0], [3.0, 3.0]]])
+    found = [
+        landmark_loss(
+            [queries],
+            [some],
+            head_dims=[4],
+            size_px=4,
+            target_points=points,
+            reference_points=points[:, None].expand(1, 2, 2, 2),
+            mask=torch.tensor([[True, False]]),
+        )
+        for some in (keys, other)
+    ]
+
+    assert torch.equal(*found)
+
+
+def test_a_velocity_leads_back_to_its_picture():
+    picture, noise = pictures(4), pictures(4, seed=1)
+    level = torch.tensor([0.0, 0.3, 0.7, 1.0])
+
+    back = picture_of(noised(picture, noise, level), velocity_of(picture, noise, level), level)
+
+    assert torch.allclose(back, picture, atol=1e-5)
+
+
+def test_fifty_steps_with_perfect_answers_arrive_at_the_picture():
+    picture, noise = pictures(2), torch.randn(2, 3, SIZE, SIZE)
+
+    def perfect(noisy, level):
+        angle = level[:, None, None, None] * torch.pi / 2
+        rest = (noisy - angle.cos() * picture) / angle.sin()
+        return angle.cos() * rest - angle.sin() * picture
+
+    made = sampled(perfect, noise, steps=50)
+
+    assert torch.allclose(made, picture, atol=1e-3)
+
+
+@pytest.mark.parametrize("conditioning", ["none", "channels", "memory", "code"])
+def test_what_ships_computes_what_was_trained(conditioning):
+    network = restorer(conditioning=conditioning)
+    references, code = pictures(2, 2, seed=4), torch.randn(2, 32, 256)
+    mask = torch.tensor([[True, False], [True, True]])
+    program = Program(network).eval()
+    feeds = feeds_of(network, references, mask, code)
+    names = [port.name for port in input_ports(network, SIZE)[1:]]
+
+    made = [
+        program(pictures(2)[i : i + 1], *(torch.from_numpy(feeds[n][i : i + 1]) for n in names))
+        for i in range(2)
+    ]
+
+    wanted = restored(network, references, mask, code).clamp(-1, 1)
+    assert torch.allclose(torch.cat(made), wanted, atol=1e-5)
+
+
+def test_enrolled_one_by_one_the_ports_are_the_same():
+    network, references = restorer(), pictures(1, 2, seed=5)
+    enroller = Enroller(network.branch).eval()
+    both = feeds_of(network, references, torch.ones(1, 2, dtype=torch.bool), None)
+
+    with torch.no_grad():
+        single = [enroller(references[:, i]) for i in range(2)]
+
+    for place, name in enumerate(name for name in both if name.startswith("memory")):
+        side_by_side = torch.cat([ports[place] for ports in single], 2)
+        assert torch.allclose(side_by_side, torch.from_numpy(both[name]), atol=1e-4)
+
+
+def test_more_inputs_change_nothing_before_training():
+    base = fresh_unet(TOY, seed=0)
+    base.head.weight.data.normal_(generator=torch.Generator().manual_seed(0))
+    plain, wide = (
+        one_step(TOY, base.state_dict(), Form(conditioning=kind), seed=3)
+        for kind in ("none", "channels")
+    )
+    mask = torch.ones(2, 4, dtype=torch.bool)
+
+    one, two = (restored(network, pictures(2, 4), mask) for network in (plain, wide))
+
+    assert torch.allclose(one, two, atol=1e-6)
+
+
+def test_weights_of_another_network_are_refused():
+    weights = fresh_unet(UNetShape(widths=(16, 16, 16, 32), head_dim=8, time=32), seed=0)
+
+    with pytest.raises(ValueError, match="the base has"):
+        take_weights(fresh_unet(TOY, seed=0), weights.state_dict())
+
+
+def test_a_base_that_was_changed_is_refused(tmp_path):
+    write_base(tmp_path, fresh_unet(TOY, seed=0), size_px=64, recipe_sha256="1", facts={})
+    assert read_base(tmp_path).shape == TOY
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-4] + b"\1\2\3\4")
+
+    with pytest.raises(BadInput, match="sha256"):
+        read_base(tmp_path)
+
+
+def test_the_default_networks_have_the_size_they_claim():
+    base, phone = fresh_unet(UNetShape(), seed=0), fresh_phone(PHONE, seed=0)
+
+    assert 8e6 <= count_parameters(base) <= 15e6
+    assert count_parameters(phone) <= 3e6
+
+
+def test_a_code_takes_a_hundredth_of_the_bytes_of_one_reference():
+    assert memory_bytes(UNetShape(), 128) >= 32 * 256 * 2 * 100
+
+
+def test_a_phone_restorer_knows_nobody_without_references():
+    phone, code = fresh_phone(TOY_PHONE, seed=0), torch.randn(2, 32, 256)
+
+    known = phone.given(pictures(2, 2), torch.tensor([[True, False], [False, False]]), code).code
+
+    assert torch.equal(known[0], code[0])
+    assert not known[1].any()
+
+
+def test_our_ms_ssim_is_the_published_one():
+    one = torch.rand(2, 3, 192, 192, generator=torch.Generator().manual_seed(0))
+    two = (one + 0.1 * torch.rand(one.shape, generator=torch.Generator().manual_seed(1))).clamp(
+        0, 1
+    )
+
+    mine = MultiScaleSSIM(192)(one * 2 - 1, two * 2 - 1)
+
+    assert float(mine) == pytest.approx(float(ms_ssim(one, two, data_range=1.0)), abs=1e-4)
+
+
+def test_the_margin_makes_the_right_person_harder():
+    centres = torch.eye(3, 128)
+    faces = torch.nn.functional.normalize(torch.eye(3, 128) + 1.0, dim=1)
+    identity = torch.arange(3)
+
+    loss = cosface_loss(faces, centres, identity)
+
+    without = torch.nn.functional.cross_entropy(30 * faces @ centres.T, identity)
+    assert loss > without
+
+
+def test_a_face_has_no_distance_to_itself():
+    network = fresh_recognizer(4, seed=0).eval()
+
+    same = identity_distance(network, pictures(2), pictures(2))
+
+    assert same.abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"conditioning": "memroy"}, "did you mean 'memory'"),
+        ({"size_px": 100}, "multiple of 64"),
+        ({"wrong_share": 1.5}, "from 0 to 1"),
+        ({"l1": 0, "perceptual": 0, "ms_ssim": 0}, "give one of them a weight"),
+        ({"widht": 3}, "known: "),
+        ({"profile": "tpu"}, "known: cpu, gpu"),
+    ],
+)
+def test_a_recipe_that_cannot_be_meant_is_refused_before_any_work(change, told):
+    with pytest.raises(EdgekitError) as caught:
+        restorer_recipe(**change)
+
+    assert told in caught.value.hint
+
+
+def test_a_reference_of_zeros_is_not_a_missing_one():
+    """The released code zeroes keys of missing references, which keep their softmax mass."""
+    q, own, memory, _ = attention_case()
+    zeros = tuple(torch.zeros_like(part) for part in memory)
+    nobody = torch.zeros(2, 3, dtype=torch.bool)
+
+    masked = shared(q, own, zeros, nobody, None, 4)
+    zeroed = shared(q, own, zeros, ~nobody, None, 4)
+
+    assert torch.equal(masked, shared(q, own, memory, nobody, None, 4))
+    assert (masked - zeroed).abs().max() > 0.05
