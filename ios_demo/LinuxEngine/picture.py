@@ -4,7 +4,7 @@
 
 Not a screenshot: no iPhone and no Xcode were at hand. The shipped base is exported, opened by the
 app's own studio on Linux, edits its own sample picture and is measured; the sentences and numbers
-are what the studio says. Needs `ios_demo/toolchain.sh install`, `ios_demo/test.sh` and Chromium.
+are what the studio says. Needs `ios_demo/toolchain.sh install` and Chromium.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from PIL import Image
 
 DEMO = Path(__file__).parents[1]
 PICTURE = DEMO.parent / "docs" / "images" / "ios_demo.png"
-ENGINE = "/tmp/edgekit-swift/linux/debug/edgekit-linux"
+WORK = "/tmp/edgekit-swift/release"
 CONCEPTS = ("make it night", "make it snowy")
 
 STYLE = """
@@ -56,10 +56,10 @@ body { margin: 0; padding: 36px 44px; background: var(--page); display: flex; ga
   height: 26px; margin: -13px; border-radius: 13px; background: #fff;
   color: #000; text-align: center; font: 700 17px/25px sans-serif; }
 .form { padding: 0 16px; overflow: hidden; flex: 1; }
-h2 { font-size: 12.5px; font-weight: 400; color: var(--dim); margin: 14px 14px 5px;
+h2 { font-size: 12.5px; font-weight: 400; color: var(--dim); margin: 9px 14px 4px;
   text-transform: uppercase; letter-spacing: .02em; }
 .group { background: var(--cell); border-radius: 11px; }
-.row { padding: 9.5px 14px; display: flex; justify-content: space-between; gap: 12px; }
+.row { padding: 7.5px 14px; display: flex; justify-content: space-between; gap: 12px; }
 .row + .row { border-top: 1px solid var(--line); }
 .row > span:last-child:not(:first-child) { color: var(--dim); text-align: right; }
 .row.button { color: var(--accent); }
@@ -74,10 +74,14 @@ def main() -> None:
     """Export, run the studio, draw."""
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("--out", type=Path, default=PICTURE)
-    out = words.parse_args().out
+    words.add_argument("--work", type=Path, help="folder that keeps what was shown, to draw again")
+    given = words.parse_args()
+    out: Path = given.out
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        facts = screens(folder)
+        folder = given.work or Path(name)
+        if not (folder / "screens.json").exists():
+            screens(folder)
+        facts = json.loads((folder / "screens.json").read_text(encoding="utf-8"))
         size = (facts["height"], facts["width"], 3)
         before, after = (
             data_uri(np.frombuffer((folder / f"{side}.rgb").read_bytes(), np.uint8).reshape(size))
@@ -91,8 +95,8 @@ def main() -> None:
     print(f"{out}: {out.stat().st_size / 1e3:.0f} kB")
 
 
-def screens(folder: Path) -> dict[str, Any]:
-    """Return what the studio showed of the shipped base."""
+def screens(folder: Path) -> None:
+    """Write what the studio shows of the shipped base: screens.json and two pictures."""
     edgekit = Path(sys.executable).with_name("edgekit")
     base = folder / "base"
     export = ["export", "--base", "--size", "256", "--target", "android", "--precision", "fp32"]
@@ -105,15 +109,21 @@ def screens(folder: Path) -> dict[str, Any]:
     shutil.copytree(base / "bundle", folder / "bundles" / "base")
     library = folder / "libLiteRt.so"
     shutil.copyfile(Path(next(iter(ai_edge_litert.__path__))) / library.name, library)
+    build = ["swift", "build", "-c", "release", "--scratch-path", WORK]
+    swift(folder, *build, "-Xlinker", "--allow-shlib-undefined")
+    swift(folder, f"{WORK}/release/edgekit-linux", "screens", folder / "bundles", folder)
+
+
+def swift(folder: Path, *words: str | Path) -> None:
+    """Run a command of the toolchain, which sees `folder`."""
+    library = str(folder / "libLiteRt.so")
     subprocess.run(
-        [DEMO / "toolchain.sh", "run", ENGINE, "screens", folder / "bundles", folder],
-        cwd=DEMO,
-        env={**os.environ, "EDGEKIT_SEE": str(folder), "EDGEKIT_LITERT": str(library)},
+        [DEMO / "toolchain.sh", "run", *words],
+        cwd=DEMO / "LinuxEngine",
+        env={**os.environ, "EDGEKIT_SEE": str(folder), "EDGEKIT_LITERT": library},
         check=True,
-        stderr=subprocess.DEVNULL,
+        capture_output=True,
     )
-    facts: dict[str, Any] = json.loads((folder / "screens.json").read_text(encoding="utf-8"))
-    return facts
 
 
 def document(facts: dict[str, Any], before: str, after: str) -> str:
@@ -121,12 +131,12 @@ def document(facts: dict[str, Any], before: str, after: str) -> str:
     say = {key: html.escape(value) for key, value in facts.items() if isinstance(value, str)}
     edit = f"""
 <div class="phone light">
-  <div class="nav"><span>&#9201;</span><b>{say["title"]}</b><span>Share</span></div>
+  <div class="nav"><span>Benchmark</span><b>{say["title"]}</b><span>Share</span></div>
   <div class="compare">
     <img src="{after}" alt=""><img class="before" src="{before}" alt=""><i></i>
   </div>
   <div class="form">
-    <h2>&nbsp;</h2>
+    <h2></h2>
     <div class="group">{rows(("Choose a photo",), ("Live camera",), button=True)}</div>
     <h2>Concept</h2>
     <div class="group">{rows(("First", say["concept"]), ("Second", "None"))}</div>
@@ -135,12 +145,12 @@ def document(facts: dict[str, Any], before: str, after: str) -> str:
     <h2>Latency</h2>
     <div class="group"><div class="row text">{say["latency"]}</div></div>
   </div>
-  <div class="status">&#9432; Done.</div>
+  <div class="status">Done.</div>
 </div>"""
     history = "".join(
         f'<div class="row text"><b>{html.escape(row["file"])}</b>'
         f"<small>{html.escape(row['facts'])}</small>{html.escape(row['line'])}"
-        + ("<small>&#9873; Baseline</small>" if row["baseline"] else "")
+        + ("<small>Baseline</small>" if row["baseline"] else "")
         + (f"<div>{html.escape(row['comparison'])}</div>" if row["comparison"] else "")
         + "".join(f"<small>&#9888; {html.escape(text)}</small>" for text in row["warnings"])
         + "</div>"
@@ -148,7 +158,7 @@ def document(facts: dict[str, Any], before: str, after: str) -> str:
     )
     bench = f"""
 <div class="phone dark">
-  <div class="nav"><span>&#128465;&#xFE0E;</span><b>Benchmark</b><span>Done</span></div>
+  <div class="nav"><span>Delete</span><b>Benchmark</b><span>Done</span></div>
   <div class="form">
     <h2>&nbsp;</h2>
     <div class="group">

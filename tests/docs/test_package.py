@@ -51,10 +51,12 @@ def test_the_installed_wheel_runs_without_the_source_tree(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(site)
     code = (
         "import edgekit.cli.main as m, edgekit.core.assets as a, sys;"
-        "import edgekit.runtime.apps.web as w;"
+        "import edgekit.runtime.apps.web as w, edgekit.runtime.apps.ios as i;"
         "assert m.__file__.startswith(sys.argv[1]), m.__file__;"
         "print(a.asset_folder('teacher'));"
         "assert str(w.sources()).startswith(sys.argv[1]), w.sources();"
+        "assert str(i.sources()).startswith(sys.argv[1]), i.sources();"
+        "assert all((i.sources() / name).exists() for name in i.SOURCES), i.sources();"
         "sys.exit(m.run(['--help']))"
     )
     environment = {**os.environ, "PYTHONPATH": str(site)}

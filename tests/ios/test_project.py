@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import plistlib
 import re
+import shutil
+import subprocess
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
@@ -295,3 +297,35 @@ def test_swift_files_stay_short_and_depend_only_on_what_their_layer_may_see():
         if layer in allowed and file.name != "Package.swift":
             imported = set(re.findall(r"^\s*import (\w+)", text, re.M))
             assert imported <= allowed[layer], f"{file.name}: {imported - allowed[layer]}"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["where"], 3, "ios_demo/toolchain.sh install"),
+        (["run", "swift", "--version"], 3, "no Swift 6 here"),
+        (["fetch"], 2, "give install, where or run"),
+        ([], 2, "give install, where or run"),
+    ],
+)
+def test_a_missing_toolchain_is_a_sentence_with_the_way_to_get_it(words, code, says, tmp_path):
+    environment = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "EDGEKIT_SWIFT_ROOT": str(tmp_path)}
+    if shutil.which("swift", path=environment["PATH"]):
+        pytest.skip("a Swift compiler is installed for everybody")
+
+    done = subprocess.run(
+        [DEMO / "toolchain.sh", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == code
+    assert says in done.stderr
+
+
+def test_the_scripts_are_whole():
+    for script in DEMO.rglob("*.sh"):
+        subprocess.run(["bash", "-n", script], check=True)
+        assert script.stat().st_mode & 0o111, script

@@ -200,7 +200,7 @@ public struct GoldenCheck: Sendable, Equatable {
       passes = worst.psnrDB >= 35
       bar = "35 dB"
     }
-    let off = String(format: "%.1e", locale: Locale(identifier: "en_US_POSIX"), worst.maxAbs)
+    let off = String(format: "%.1e", worst.maxAbs)
     let outcome = passes ? "It passes (\(bar))." : "It fails (\(bar))."
     sentence =
       "Largest difference from PyTorch on \(samples) golden samples: \(off), "

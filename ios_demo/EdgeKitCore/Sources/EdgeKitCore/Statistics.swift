@@ -87,7 +87,7 @@ public struct Parity: Sendable, Equatable {
   }
 }
 
-/// A number with so many decimals, the same in every language.
+/// A number with so many decimals, spelt the same in every language.
 public func decimals(_ value: Double, _ count: Int) -> String {
-  String(format: "%.\(count)f", locale: Locale(identifier: "en_US_POSIX"), value)
+  String(format: "%.\(count)f", value)
 }
