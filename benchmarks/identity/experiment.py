@@ -140,6 +140,7 @@ class Work:
             waiting = [job for job in waiting if job not in ran]
             if waiting and not ran:
                 time.sleep(1.0)  # another process is at them
+        judge.close()
         self.say("end", left=[f"{arm}/{seed}" for arm, seed in waiting])
         return None
 

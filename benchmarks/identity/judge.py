@@ -72,16 +72,21 @@ class Judge:
             self.pool = ProcessPoolExecutor(max(1, workers), mp_context=spawn)
         self._known: dict[str, dict[str, Any]] = {}
 
+    def close(self) -> None:
+        """End the processes that describe faces."""
+        if self.pool is not None:
+            self.pool.shutdown()
+
     def scores(self, encoder: IdentityEncoder, generator: FlowDecoder) -> dict[str, Any]:
         """Return the scores of an arm, by folder and condition."""
         found: dict[str, Any] = {}
         for tested in self.tested:
             usual = min(USUAL, max(tested.counts))
-            rows = {f"{k} inputs": self.made(encoder, generator, tested, k) for k in tested.counts}
+            rows = {str(k): self.made(encoder, generator, tested, k) for k in tested.counts}
             rows["stranger"] = self.made(encoder, generator, tested, usual, stranger=True)
             rows["no code"] = self.made(encoder, generator, tested, 0)
             found[tested.name] = {
-                name: self.scored(made, tested, int(name[0]) if name[0].isdigit() else usual)
+                name: self.scored(made, tested, int(name) if name.isdigit() else usual)
                 for name, made in rows.items()
             }
         return found
