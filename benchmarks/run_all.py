@@ -166,6 +166,7 @@ RESULTS: Mapping[str, Measurement] = {
     "teacher_throughput_h200.json": Measurement(
         ("benchmarks/teacher_throughput.py --photos PHOTOS --device cuda --large --out {out}",), GPU
     ),
+    "vector_width.json": Measurement(("benchmarks/vector_width.py --out {out}",)),
     "web_responsiveness.json": Measurement(
         (
             "edgekit export --base --target android --precision int8 --out {work}/web",

@@ -12,6 +12,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import runtimes  # noqa: E402 - scripts, found by the line above
 import runtimes_callers  # noqa: E402
 import runtimes_tables  # noqa: E402
+import vector_width  # noqa: E402
 import web_responsiveness  # noqa: E402
 
 
@@ -26,6 +27,12 @@ def test_the_page_of_benchmarks_quotes_the_raw_file(lines):
     assert runtimes_tables.table(lines) in page
     assert runtimes_tables.browser_table(lines) in page
     assert runtimes_tables.PLOT.read_text(encoding="utf-8") == runtimes_tables.plot(lines)
+
+
+def test_the_page_quotes_the_control_with_narrow_vectors():
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+
+    assert vector_width.table(json.loads(vector_width.OUT.read_text(encoding="utf-8"))) in page
 
 
 def test_every_network_ran_in_every_runtime_that_is_told(lines):
