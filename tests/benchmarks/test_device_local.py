@@ -206,6 +206,27 @@ def test_a_runner_that_dies_is_told_with_its_signal_and_raw_samples_are_kept(toy
     assert row["verdicts"][0]["name"] == "incomplete"
 
 
+def test_ctrl_c_stops_the_runner_and_keeps_what_was_checked(toy_bundle, tmp_path):
+    def interrupt(label: str, done: int, total: int, note: str = "") -> None:
+        if done > 20:
+            raise KeyboardInterrupt
+
+    result = bench_device(
+        toy_bundle,
+        Local(tmp_path),
+        kit_for_device,
+        plan=Plan(calls=NEVER),
+        limits=Limits(room_mb=1),
+        report=interrupt,
+    )
+
+    (row,) = result["rows"]  # the second file was not begun
+    assert row["problem"] == "interrupted"
+    assert row["summary"]["calls"] == len(row["wall_ms"]) > 20
+    assert row["max_abs"] == 0.0
+    assert alive(tmp_path) == []
+
+
 def test_two_measurements_at_once_are_refused(toy_bundle, tmp_path):
     (tmp_path / "run-1").mkdir(parents=True)
     other = subprocess.Popen(["sh", "-c", "sleep 9; : like edgekit-runner"])
@@ -360,3 +381,13 @@ def test_the_report_shows_each_device_in_a_table_of_its_own(toy_bundle, tmp_path
     assert "adb:emulator-5554 (emulated)" in page
     assert page.count("A file whose answer was wrong or could not be compared") == 2
     assert not (tmp_path / "run" / "bench.json").exists()
+
+
+def test_the_program_ends_by_itself_when_its_time_is_over(toy_bundle):
+    library, _ = library_for(RUNTIMES["onnx"], machine())
+    words = [build_runner(machine()), "--engine", "onnxruntime", "--library", library]
+    words += ["--model", toy_bundle / "onnx/toy.fp32.onnx", "--calls", NEVER, "--limit-seconds", 1]
+
+    done = subprocess.run([str(word) for word in words], stdout=subprocess.DEVNULL, timeout=30)
+
+    assert done.returncode == 5

@@ -28,6 +28,8 @@ from edgekit.runtime.pipeline import from_golden
 from edgekit.runtime.verify import read_golden
 
 PROTOCOL = "device-latency-1"
+GRACE_S = 20.0
+"""How much later than this side the runner ends by itself, if nobody could stop it."""
 GOLDEN_SAMPLES = 4
 """Golden samples that take turns as the input of the calls."""
 
@@ -233,6 +235,7 @@ def _run(
     words += [f"--samples {len(golden)} --loads {plan.loads} --warmup {plan.warmup}"]
     words += [f"--calls {plan.calls} --threads {plan.threads}"]
     words += [f"--min-seconds {plan.min_seconds:g} --budget-seconds {plan.budget_seconds:g}"]
+    words += [f"--limit-seconds {plan.timeout_seconds + GRACE_S:g}"]
     words += [f"--pid-file {shlex.quote(work)}/pid"]
     if plan.sysfs_root:
         words += [f"--sysfs-root {shlex.quote(plan.sysfs_root)}"]

@@ -3,7 +3,7 @@
 The runner writes its process number to a file on the device. Whatever happens here (time over,
 Ctrl-C, an error), that process is ended by this number, and only if it still is the runner: a
 phone must not compute on in a pocket because a cable was pulled. It also ends by itself when nobody
-reads its lines any more, and twice its budget after it began.
+reads its lines any more, and when the time that it was given is over.
 """
 
 from __future__ import annotations
@@ -78,7 +78,10 @@ def run_session(
                 "time-out": f"it did not finish in {timeout_s:g} s",
                 "interrupted": "it was interrupted",
             }[problem]
-            hint = "ask for fewer calls, or allow more with --timeout"
+            hint = {
+                "time-out": "ask for fewer calls, or allow more with --timeout",
+                "interrupted": "what came until then is kept; run it again for the rest",
+            }[problem]
             return Run(tuple(events), problem, what, hint)
         error = said()
     return _ended(transport, pid_place, events, code, error)

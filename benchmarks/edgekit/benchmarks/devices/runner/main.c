@@ -17,7 +17,7 @@
 
 #include "runner.h"
 
-enum { MOST_FILES = MOST_PORTS, SECOND = 1000000000, GRACE_S = 20 };
+enum { MOST_FILES = MOST_PORTS, SECOND = 1000000000 };
 
 typedef struct {
   const char *port, *path;
@@ -29,7 +29,7 @@ typedef struct {
   File inputs[MOST_FILES], outputs[MOST_FILES];
   int num_inputs, num_outputs;
   int samples, warmup, calls, threads, loads;
-  double min_seconds, budget_seconds;
+  double min_seconds, budget_seconds, limit_seconds;
 } Options;
 
 static char reason_where[64], reason[512];
@@ -108,7 +108,7 @@ static int usage(const char *problem, const char *word) {
           "edgekit-runner: %s %s\n"
           "usage: edgekit-runner --engine onnxruntime|litert --library FILE --model FILE\n"
           "  [--input PORT=FILE]... [--output PORT=FILE]... [--samples N] [--loads N] [--warmup N] [--calls N]\n"
-          "  [--min-seconds S] [--budget-seconds S] [--threads N] [--pid-file FILE] [--sysfs-root DIR]\n",
+          "  [--min-seconds S] [--budget-seconds S] [--limit-seconds S] [--threads N] [--pid-file FILE] [--sysfs-root DIR]\n",
           problem, word);
   return 2;
 }
@@ -122,7 +122,7 @@ static int parse_file(char *word, File *files, int *count) {
 }
 
 static int parse(int argc, char **argv, Options *o) {
-  *o = (Options){.samples = 1, .warmup = 5, .calls = 50, .threads = 1, .loads = 1, .budget_seconds = 120, .root = ""};
+  *o = (Options){.samples = 1, .warmup = 5, .calls = 50, .threads = 1, .loads = 1, .budget_seconds = 120, .limit_seconds = 600, .root = ""};
   for (int i = 1; i < argc; i += 2) {
     const char *name = argv[i];
     char *value = i + 1 < argc ? argv[i + 1] : NULL;
@@ -139,6 +139,7 @@ static int parse(int argc, char **argv, Options *o) {
     else if (!strcmp(name, "--threads")) o->threads = atoi(value);
     else if (!strcmp(name, "--min-seconds")) o->min_seconds = atof(value);
     else if (!strcmp(name, "--budget-seconds")) o->budget_seconds = atof(value);
+    else if (!strcmp(name, "--limit-seconds")) o->limit_seconds = atof(value);
     else if (!strcmp(name, "--input")) {
       if (parse_file(value, o->inputs, &o->num_inputs)) return usage("not PORT=FILE:", value);
     } else if (!strcmp(name, "--output")) {
@@ -294,7 +295,7 @@ int main(int argc, char **argv) {
   signal(SIGHUP, on_signal);
   signal(SIGPIPE, SIG_IGN); /* seen by end_line */
   signal(SIGALRM, on_alarm);
-  alarm((unsigned)(options.budget_seconds * 2 + GRACE_S));
+  alarm((unsigned)options.limit_seconds + 1);
   if (options.pid_file && write_pid_file(options.pid_file)) return error_event(5);
   return measure(engine, &options);
 }

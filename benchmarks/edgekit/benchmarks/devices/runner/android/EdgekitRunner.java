@@ -26,13 +26,12 @@ import java.util.Map;
  */
 public final class EdgekitRunner {
   private static final long SECOND = 1_000_000_000L;
-  private static final int GRACE_S = 20;
 
   private final PrintStream out = System.out;
   private final Map<String, String> inputs = new LinkedHashMap<>(), outputs = new LinkedHashMap<>();
   private String model = "", pidFile = "", root = "";
   private int samples = 1, warmup = 5, calls = 50, threads = 1, loads = 1;
-  private double minSeconds = 0, budgetSeconds = 120;
+  private double minSeconds = 0, budgetSeconds = 120, limitSeconds = 600;
 
   private OrtEnvironment environment;
   private OrtSession session;
@@ -68,6 +67,7 @@ public final class EdgekitRunner {
           case "--threads": threads = Integer.parseInt(value); break;
           case "--min-seconds": minSeconds = Double.parseDouble(value); break;
           case "--budget-seconds": budgetSeconds = Double.parseDouble(value); break;
+          case "--limit-seconds": limitSeconds = Double.parseDouble(value); break;
           case "--input":
           case "--output":
             if (equals < 1) return usage("not PORT=FILE: " + value);
@@ -95,7 +95,7 @@ public final class EdgekitRunner {
       @Override
       public void run() {
         try {
-          Thread.sleep((long) (1000 * (budgetSeconds * 2 + GRACE_S)));
+          Thread.sleep((long) (1000 * limitSeconds));
         } catch (InterruptedException error) {
           return;
         }
