@@ -88,20 +88,14 @@ def disorder(five: Points) -> str | None:
     >>> disorder(np.array([[9, 5], [1, 5], [5, 6], [2, 9], [8, 9]], np.float32))
     'the eyes are swapped'
     """
-    corner, right, _ = crop_square(five)
     if not np.isfinite(five).all():
         return "a coordinate is not a number"
     if eye_distance(five) < 1:
         return "both eyes are at the same place"
-    across = right - corner
-    along = five @ across
-    down = five @ np.array([-across[1], across[0]], np.float32)
-    if five[1][0] < five[0][0] and abs(five[1][0] - five[0][0]) > abs(five[1][1] - five[0][1]):
-        return "the eyes are swapped"
-    if along[1] <= along[0]:
-        return "the eyes are swapped"
-    if down[3:].mean() <= down[:2].mean():
-        return "the mouth is above the eyes"
-    if along[4] <= along[3]:
+    across = five[1] - five[0]
+    down = (five[3] + five[4]) / 2 - (five[0] + five[1]) / 2
+    if across[0] * down[1] - across[1] * down[0] <= 0:  # a mirror image, however it is turned
+        return "the eyes are swapped" if down[1] > 0 else "the mouth is above the eyes"
+    if (five[4] - five[3]) @ across <= 0:
         return "the corners of the mouth are swapped"
     return None
