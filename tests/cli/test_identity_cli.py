@@ -139,7 +139,11 @@ def test_a_bundle_that_nobody_measured_or_of_something_else_is_refused(place, tm
         open_encoder(tmp_path / "unmeasured")
 
 
-def test_without_an_encoder_it_says_how_one_is_made(tmp_path, capfd):
+def test_without_an_encoder_it_says_how_one_is_made(tmp_path, capfd, monkeypatch):
+    def none_ships(name):
+        raise BadInput(f"no {name}", hint="install it")
+
+    monkeypatch.setattr("edgekit.core.assets.asset_folder", none_ships)
     Image.new("RGB", (64, 64)).save(tmp_path / "one.png")
 
     code, _, said = edgekit(capfd, "identity", "enrol", tmp_path, "-o", tmp_path / "me.code")

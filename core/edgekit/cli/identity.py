@@ -122,12 +122,18 @@ def enrol(
 
 
 def _encoder(folder: Path | None) -> Path:
-    """Return the bundle to use; no encoder is part of this installation unless it was trained."""
+    """Return the bundle to use: the one that is named, or a trained one that ships."""
+    from edgekit.core.assets import asset_folder
     from edgekit.runtime.bundle import bundle_folder
 
     if folder is not None:
         return bundle_folder(folder)
-    raise EdgekitError("no identity encoder is named, and none ships with edgekit", hint=TRAIN)
+    try:
+        return asset_folder("identity")
+    except BadInput:
+        raise EdgekitError(
+            "no identity encoder is named, and none ships with this version", hint=TRAIN
+        ) from None
 
 
 def _faces(

@@ -8,15 +8,17 @@ from pathlib import Path
 from edgekit.core.errors import BadInput, unknown_name
 
 NAMES = ("teacher", "base")
+LATER = ("identity",)
+"""What a version may ship; commands do without it and say how it is made."""
 
 
 def asset_folder(name: str) -> Path:
-    """Return the folder of the shipped asset `name`: "teacher" or "base".
+    """Return the folder of the shipped asset `name`: "teacher", "base" or "identity".
 
     Raises EdgekitError for another name, BadInput if this installation lacks the folder.
     """
-    if name not in NAMES:
-        raise unknown_name("asset", name, NAMES)
+    if name not in (*NAMES, *LATER):
+        raise unknown_name("asset", name, (*NAMES, *LATER))
     folder = Path(str(files("edgekit.assets").joinpath(name)))
     if not folder.is_dir():
         raise BadInput(

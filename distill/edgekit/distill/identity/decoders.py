@@ -59,7 +59,7 @@ class MaskedDecoder(nn.Module):
         The patches with the smallest of the random numbers `lots_PT` are seen.
         """
         patches_PTD = F.pixel_unshuffle(pictures, self.patch_px).flatten(2).transpose(1, 2)
-        bar_P1 = lots_PT.kthvalue(self.num_seen, dim=1, keepdim=True).values
+        bar_P1 = lots_PT.topk(self.num_seen, dim=1, largest=False).values[:, -1:]
         seen_PT1 = (lots_PT <= bar_P1)[..., None]
         x_PTW = torch.where(seen_PT1, self.embed(patches_PTD), self.unseen) + self.places
         for block in self.blocks:

@@ -53,14 +53,15 @@ class CodeTask:
         frozen: bool = False,
     ) -> None:
         """Everything lies on the device of the faces already."""
-        self.encoder, self.head, self.faces, self.frozen = encoder, head, faces, frozen
+        self.faces, self.frozen = faces, frozen
+        self.encoder, self.head = _fast(encoder), _fast(head)
         self.sampler = IdentitySampler(faces, few)
         self.people, self.seed, self.few = people, seed, few
         self.device = faces.images.device
         self.half = fast_bfloat16(self.device)
         self._generator = torch.Generator(self.device)
         encoder.requires_grad_(not frozen)
-        module = cast(nn.Module, head)
+        module = cast(nn.Module, self.head)
         trained = module if frozen else nn.ModuleDict({"encoder": encoder, "head": module})
         self.learners = {"codes": Learner(trained, lr, beta=0.95)}
 
@@ -209,6 +210,14 @@ def _learned(
         log_every=every_s[1],
         warmup=100 if clock.step_budget is None else min(100, 1 + clock.step_budget // 20),
     )
+
+
+def _fast(module: Any) -> Any:
+    """Return a module whose convolutions are laid out as tensor cores want them, on a GPU."""
+    if next(module.parameters()).device.type != "cuda":
+        return module
+    torch.backends.cuda.enable_cudnn_sdp(False)  # not every version can be part of a graph
+    return module.to(memory_format=torch.channels_last)
 
 
 def _clock(recipe: IdentityRecipe, share: float, stop_at: float | None) -> Clock:

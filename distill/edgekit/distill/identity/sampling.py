@@ -133,8 +133,8 @@ def batch_of(faces: Faces, draw: Draw) -> Batch:
     targets = _photos(faces.images, draw.targets, draw.flips)
     flipped = draw.flips[:, None, None, None]
     points = faces.points[draw.targets] / faces.size_px
-    order = torch.tensor(MIRRORED_FIVE, device=points.device)
-    mirrored = points.index_select(2, order)
+    # Written out: a CUDA graph cannot fetch a table of indices from the processor.
+    mirrored = torch.stack([points[:, :, i] for i in MIRRORED_FIVE], 2)
     mirrored = torch.stack((1 - mirrored[..., 0], mirrored[..., 1]), -1)
     poses = faces.poses[draw.targets] / 60
     turned = torch.stack((-poses[..., 0], poses[..., 1], -poses[..., 2]), -1)

@@ -89,6 +89,7 @@ def write_encoder(
     prepared_folder(folder)
     shape = encoder.shape
     encoder = encoder.float().cpu().eval().requires_grad_(False)
+    encoder.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     student = OnePhoto(encoder)
     example = torch.zeros(1, 3, shape.size_px, shape.size_px), torch.zeros(1, *shape.state)
     with torch.no_grad():
