@@ -31,14 +31,12 @@ extension Studio {
   func useConcepts() async {
     await guarded {
       guard let editor else { return }
-      if isBase {
-        let lost = try await editor.use(weights)
-        if lost > 0 {
-          say(
-            "The blend is cut to what the base has room for: \(decimals(lost * 100, 1))% is lost.")
-        }
-      }
+      let lost = isBase ? try await editor.use(weights) : 0
       await editAgain()
+      if lost > 0, !statusIsError {
+        let share = decimals(lost * 100, 1)
+        say("The blend is cut to what the base has room for: \(share)% is lost.")
+      }
     }
   }
 
@@ -89,7 +87,7 @@ extension Studio {
     }
     try Task.checkCancellation()
     (before, after, latency) = (photo, made.photo, made.latency)
-    if !statusIsError, !status.hasPrefix("The blend") { say("Done.") }
+    say("Done.")
   }
 
   private func told(_ done: Int, _ total: Int) {
