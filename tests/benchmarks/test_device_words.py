@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from edgekit.benchmarks.devices.adb import Adb, only_device
+from edgekit.benchmarks.devices.local import Local
 from edgekit.benchmarks.devices.named import transport_named
+from edgekit.benchmarks.devices.sending import send
+from edgekit.benchmarks.devices.transport import ask
 from edgekit.cli.main import run
 from edgekit.core.errors import DeviceUnreachable, EdgekitError
 
@@ -104,3 +108,47 @@ def test_a_dry_run_says_what_would_be_done(toy_bundle, capsys):
     assert code == 0
     assert "1024" in str(plan["plan"])
     assert plan["device"] == "adb:x"
+
+
+class Faulty:
+    """This machine as a device with a bad cable, or without the usual programs."""
+
+    def __init__(self, place: Path, *, corrupts: bool = False, path: str = "/usr/bin:/bin") -> None:
+        self.local, self.corrupts, self.path = Local(place), corrupts, path
+        self.name, self.folder = "test:faulty", str(place)
+
+    def argv(self, command: str) -> list[str]:
+        return ["/usr/bin/env", "-i", f"PATH={self.path}", "/bin/sh", "-c", command]
+
+    def check(self) -> None: ...
+
+    def push(self, source: Path, place: str) -> None:
+        self.local.push(source, place)
+        if self.corrupts:
+            Path(place).write_bytes(b"x" + Path(place).read_bytes()[1:])
+
+    def pull(self, place: str, target: Path) -> None:
+        self.local.pull(place, target)
+
+
+def test_bytes_that_changed_on_their_way_are_never_used(tmp_path):
+    (tmp_path / "model").write_bytes(b"abc")
+
+    with pytest.raises(DeviceUnreachable, match="arrived on test:faulty with other bytes"):
+        send(Faulty(tmp_path / "d", corrupts=True), {"model": tmp_path / "model"})
+
+    assert list((tmp_path / "d" / "files").iterdir()) == []
+
+
+def test_a_device_that_cannot_hash_is_told_what_it_lacks(tmp_path):
+    (tmp_path / "model").write_bytes(b"abc")
+
+    with pytest.raises(DeviceUnreachable, match="no sha256sum") as missing:
+        send(Faulty(tmp_path / "d", path="/nothing"), {"model": tmp_path / "model"})
+
+    assert "busybox" in missing.value.hint
+
+
+def test_a_device_that_hangs_is_not_waited_for(tmp_path):
+    with pytest.raises(DeviceUnreachable, match=r"gave no answer in 0\.3 s"):
+        ask(Local(tmp_path), "sleep 5", timeout_s=0.3)
