@@ -65,7 +65,8 @@ def write_assets(
             name, number = f"{manifest.name}-{number}", number + 1
         names.append(name)
         place = assets / "bundles" / name
-        paths = [row.path for row in (*manifest.models, *manifest.concepts)]
+        paths = [model.path for model in manifest.models]
+        paths += [row.path for row in manifest.concepts]
         for path in [*paths, manifest.golden.path]:
             write_bytes(place / path, (folder / path).read_bytes())
         write_bundle(place, manifest)

@@ -48,6 +48,9 @@ class Studio(private val context: Context) {
             } catch (error: OutOfMemoryError) {
                 slot.unload()
                 screen.post { failed("there is not enough memory — choose a smaller size") }
+            } catch (error: LinkageError) {
+                Log.e(TAG, "library", error)
+                screen.post { failed("the runtime does not load on this processor — build the app with its --abi") }
             } catch (error: Exception) {
                 Log.e(TAG, "unexpected", error)
                 screen.post { failed("something failed: $error — send the log to edgekit's issues") }
