@@ -263,3 +263,18 @@ def test_verify_of_files_that_all_need_a_mac_ends_with_7(
 
     assert code == 7
     assert "no file" in complaint
+
+
+def test_a_provider_that_is_not_here_ends_with_7_and_a_wrong_one_with_2(
+    toy_bundle, tmp_path, capsys
+):
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (32, 32)).save(photo)
+    words = ["run", str(toy_bundle), str(photo), "--out", str(tmp_path / "x.png"), "--provider"]
+
+    codes = [run([*words, name]) for name in ("cuda", "cudda", "plain")]
+
+    said = capsys.readouterr().err
+    assert codes == [7, 2, 0]
+    assert "choose one of: cpu" in said
+    assert "did you mean 'cuda'" in said
