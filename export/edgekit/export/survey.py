@@ -1,11 +1,13 @@
 """Every recipe of every format measured on one student: which of them should ship?
 
-``python -m edgekit.export.survey RUN OUT.json`` writes the table that docs/export.md quotes.
+``python -m edgekit.export.survey RUN OUT.json`` writes the result that docs/export.md quotes and
+prints its table. Recipes that a converter refuses are left out.
 Latency is process time of one thread, runs interleaved, and ranks recipes on this machine only.
 """
 
 from __future__ import annotations
 
+import argparse
 import platform
 import statistics
 import sys
@@ -22,30 +24,40 @@ from edgekit.core.tensors import Batch
 from edgekit.export.parity import PROTOCOL, to_layout
 from edgekit.export.program import heldout_feeds, load_program, read_student, reference_outputs
 from edgekit.export.rows import Workplace, parity_of, port_pairs
-from edgekit.export.targets import FORMATS, Converter, tool_versions
+from edgekit.export.targets import FORMATS, Converter, Refused, tool_versions
 from edgekit.export.worker import resolved
 
 SAMPLES = 8
 CALLS, WARM_UP = 30, 4
+_SURVEYED: tuple[Format, ...] = ("onnx", "tflite", "mlpackage", "aimodel")
 _TIMED: tuple[Format, ...] = ("onnx", "tflite")
 """Formats whose runtime here is the one that a phone has, so that a ranking means something."""
 
 
-def survey(folder: Path, scratch: Path, *, open_session: OpenSession) -> dict[str, Any]:
-    """Convert the student in `folder` with every recipe and measure each file."""
+def survey(
+    folder: Path,
+    scratch: Path,
+    *,
+    open_session: OpenSession,
+    formats: Sequence[Format] = _SURVEYED,
+) -> dict[str, Any]:
+    """Convert the student in `folder` with every recipe of `formats` and measure each file."""
     student = read_student(folder)
     feeds = heldout_feeds(student, limit=SAMPLES)
     references = reference_outputs(student, feeds)
     program = load_program(student)
     rows: list[dict[str, Any]] = []
     sessions: dict[int, tuple[Session, Mapping[str, Batch]]] = {}
-    for form in FORMATS:
+    for form in formats:
         work = scratch / form
         work.mkdir(parents=True)
         place = Workplace(student, program, form, scratch, work, open_session, feeds, references)
         for precision in PRECISIONS:
             for recipe in every_recipe(place.converter, precision):
-                rows.append(_row(place, precision, recipe))
+                try:
+                    rows.append(_row(place, precision, recipe))
+                except Refused:
+                    continue
                 if form in _TIMED:
                     path = work / f"{precision}.{recipe}.{form}"
                     feed = {
@@ -69,7 +81,7 @@ def survey(folder: Path, scratch: Path, *, open_session: OpenSession) -> dict[st
             "system": platform.system(),
             "python": platform.python_version(),
         },
-        "tools": {form: tool_versions(form) for form in FORMATS},
+        "tools": {form: tool_versions(form) for form in formats},
         "rows": rows,
     }
 
@@ -135,11 +147,19 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Survey the student folder ``argv[0]``, write the result to ``argv[1]``, print the table."""
-    opener = resolved(argv[2] if len(argv) > 2 else "edgekit.runtime.sessions:open_session")
+    """Survey a student folder, write the result and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("student", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--format", nargs="+", choices=list(FORMATS), default=list(_SURVEYED))
+    parser.add_argument("--open-session", default="edgekit.runtime.sessions:open_session")
+    given = parser.parse_args(argv)
+    opener = resolved(given.open_session)
     with tempfile.TemporaryDirectory() as scratch:
-        result = survey(Path(argv[0]), Path(scratch), open_session=opener)
-    write_json(Path(argv[1]), result)
+        result = survey(
+            given.student, Path(scratch), open_session=opener, formats=tuple(given.format)
+        )
+    write_json(given.out, result)
     print(table(result))
 
 

@@ -59,13 +59,16 @@ def file_port(port: Port, *, output: bool) -> PortEntry:
     )
 
 
-ALTERNATIVES = ("palette-8", "palette-6", "palette-4")
+INT8_RECIPES = ("palette-8", "weights")
+"""A palette of 256 values is 8 dB nearer than one scale a channel at the same size
+(docs/coreml.md), which is the fallback."""
+ALTERNATIVES = ("palette-6", "palette-4")
 """Recipes that are measured by the survey and never ship by themselves."""
 
 
 def recipes(precision: Precision) -> tuple[str, ...]:
     """Return the recipes of `precision`, the best first."""
-    return ("weights",) if precision == "int8" else ("plain",)
+    return INT8_RECIPES if precision == "int8" else ("plain",)
 
 
 def recipes_for_search(options: Options) -> tuple[str, ...]:
