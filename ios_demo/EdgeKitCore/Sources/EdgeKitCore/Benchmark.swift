@@ -175,6 +175,8 @@ public struct Comparison: Sendable, Equatable {
   public let ratio: Double
   public let low: Double
   public let high: Double
+  /// Whether one of the two has warnings: an interval of drifting samples promises too much.
+  public let isDoubtful: Bool
 
   /// Above 1 `row` is slower than `baseline`. The seed is fixed: the same samples, the same answer.
   public init(_ row: BenchmarkRow, to baseline: BenchmarkRow, resamples: Int = 500) {
@@ -187,13 +189,15 @@ public struct Comparison: Sendable, Equatable {
       resampledMedian(row.samplesMs) / resampledMedian(baseline.samplesMs)
     }
     (low, high) = (percentile(ratios, 2.5), percentile(ratios, 97.5))
+    isDoubtful = !(row.warnings + baseline.warnings).isEmpty
   }
 
   public var sentence: String {
     let interval = "\(decimals(low, 2)) to \(decimals(high, 2))"
     let times = "\(decimals(ratio, 2)) times the baseline (\(interval))"
-    if low > 1 { return "Slower: \(times)." }
-    return high < 1 ? "Faster: \(times)." : "No difference shown: \(times)."
+    let verdict = low > 1 ? "Slower" : high < 1 ? "Faster" : "No difference shown"
+    return "\(verdict): \(times)."
+      + (isDoubtful ? " One of the two is doubtful, see the warnings." : "")
   }
 }
 

@@ -25,12 +25,12 @@ final class Lines: @unchecked Sendable {
   func add(_ word: String) { lock.withLock { all.append(word) } }
 }
 
-private func row(_ ms: [Double]) throws -> BenchmarkRow {
+private func row(_ ms: [Double], warnings: [String] = []) throws -> BenchmarkRow {
   let facts: [String: Any] = [
     "id": UUID().uuidString, "date": "2026-01-01T00:00:00Z", "file": "f", "sha256": "s",
     "unit": "all", "note": "", "load_ms": 1, "first_ms": 1, "warmup": 0,
     "summary": try JSONSerialization.jsonObject(with: JSONEncoder().encode(Summary(ms))),
-    "thermal": ["nominal"], "golden_db": 999, "golden_passes": true, "warnings": [String](),
+    "thermal": ["nominal"], "golden_db": 999, "golden_passes": true, "warnings": warnings,
     "samples_ms": ms, "cpu_ms": ms,
   ]
   let decoder = JSONDecoder()
@@ -93,6 +93,11 @@ struct BenchmarkTests {
     #expect(found.sentence.hasPrefix("Slower: 1.20 times"))
     #expect(found.low <= found.ratio && found.ratio <= found.high)
     #expect(Comparison(base, to: slower).sentence.hasPrefix("Faster"))
+    #expect(!found.isDoubtful)
+    let drifting = try row(slower.samplesMs, warnings: ["drifting"])
+    #expect(
+      Comparison(base, to: drifting).sentence.hasSuffix(
+        "One of the two is doubtful, see the warnings."))
   }
 
   @Test func theHistoryKeepsItsBaselineAndSurvivesDamage() throws {
