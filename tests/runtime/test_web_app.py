@@ -125,6 +125,22 @@ def test_the_command_writes_a_site_and_says_what_it_is(toy_bundle, cache, tmp_pa
     assert (tmp_path / "site" / "index.html").is_file()
 
 
+def test_the_setup_script_says_what_is_missing_and_installs_nothing_without_the_right(tmp_path):
+    for name in ("bash", "id"):
+        (tmp_path / name).symlink_to(str(shutil.which(name)))
+
+    done = subprocess.run(
+        ["bash", str(sources() / "setup.sh")],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 3
+    assert "apt-get install chromium nodejs npm" in done.stderr
+
+
 def test_a_site_is_replaced_and_anything_else_is_not(toy_bundle, cache, tmp_path):
     build_site([toy_bundle], tmp_path / "site", cache=cache)
     (tmp_path / "site" / "old").write_text("x")
@@ -178,7 +194,7 @@ def browser_tools() -> tuple[str, Path]:
         filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
     )
     if chromium is None or shutil.which("npm") is None:
-        pytest.skip("Chromium or npm is not installed: the web demo was not tried in a browser")
+        pytest.skip("Chromium or npm is not installed: run web_demo/setup.sh to try the web demo")
     lock = (sources() / "package-lock.json").read_bytes()
     place = user_cache_path("edgekit") / f"browser-test-{hashlib.sha256(lock).hexdigest()[:12]}"
     if not (place / "node_modules" / "playwright-core").is_dir():

@@ -11,7 +11,9 @@ from edgekit.runtime.apps.web import build_site, server
 
 pytestmark = [
     pytest.mark.xdist_group("web"),
-    pytest.mark.skipif(program() is None, reason="Firefox is not here: apt install firefox-esr"),
+    pytest.mark.skipif(
+        program() is None, reason="Firefox is not here: run web_demo/setup.sh --firefox"
+    ),
 ]
 
 
