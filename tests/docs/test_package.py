@@ -57,6 +57,9 @@ def test_the_installed_wheel_runs_without_the_source_tree(wheel, tmp_path):
         "assert str(w.sources()).startswith(sys.argv[1]), w.sources();"
         "assert str(i.sources()).startswith(sys.argv[1]), i.sources();"
         "assert all((i.sources() / n).exists() for n in (*i.SOURCES, 'Bundles/README.md'));"
+        "import edgekit.runtime.apps.android_assets as n, edgekit.runtime.apps.android_tools as t;"
+        "assert str(t.sources()).startswith(sys.argv[1]), t.sources();"
+        "assert all((t.sources() / name).exists() for name in n.PROJECT);"
         "sys.exit(m.run(['--help']))"
     )
     environment = {**os.environ, "PYTHONPATH": str(site)}

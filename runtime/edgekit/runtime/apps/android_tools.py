@@ -117,7 +117,7 @@ def tools() -> Tools:
     if not ready.is_file() or ready.read_text().strip() != stamp:
         state = "older than this edgekit" if ready.is_file() else "not on this machine"
         raise missing(
-            f"the tools that build Android apps are {state}", f"run: {origin / 'setup.sh'}"
+            f"the tools that build Android apps are {state}", f"run: bash {origin / 'setup.sh'}"
         )
     for program in ("java", "javac", "keytool"):
         if shutil.which(program) is None:
