@@ -3,6 +3,7 @@ import { EdgekitError } from "../core/errors.js";
 
 const LIBRARY = new URL("../lib/litert/", import.meta.url);
 const WASM = new URL("wasm/", LIBRARY);
+let started = null; // once a worker; on the page's own thread a second model finds it running
 
 /**
  * @typedef {{accelerator: "wasm" | "webgpu", threads: number, note: string}} EngineFacts
@@ -20,13 +21,11 @@ const WASM = new URL("wasm/", LIBRARY);
 export async function startEngine({ accelerator, threads }) {
   const library = await import(new URL("litert.js", LIBRARY).href);
   const { several, why } = await severalThreads(library, threads);
-  // In a worker the script that is running is the worker's: LiteRT.js has to be told where its files are.
-  const script = several ? "litert_wasm_threaded_internal.js" : null;
-  self.Module = { locateFile: (name) => new URL(name, WASM).href };
-  if (script) self.Module.mainScriptUrlOrBlob = new URL(script, WASM).href;
+  started ??= loaded(library, several);
   try {
-    await library.loadLiteRt(WASM.href, { threads: several });
+    await started;
   } catch (error) {
+    started = null;
     throw new EdgekitError(`LiteRT.js did not start: ${error.message}`, "reload the page, or use another browser");
   }
   const cpuOptions = { numThreads: several ? threads : 1 };
@@ -52,6 +51,13 @@ export async function startEngine({ accelerator, threads }) {
     const facts = { accelerator: "wasm", threads: cpuOptions.numThreads, note: notes.join(" ") };
     return { ...opened(library, model, entry), facts };
   };
+}
+
+function loaded(library, several) {
+  // In a worker the script that is running is the worker's: LiteRT.js has to be told where its files are.
+  self.Module = { locateFile: (name) => new URL(name, WASM).href };
+  if (several) self.Module.mainScriptUrlOrBlob = new URL("litert_wasm_threaded_internal.js", WASM).href;
+  return library.loadLiteRt(WASM.href, { threads: several });
 }
 
 async function severalThreads(library, threads) {
