@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Check EdgeKitEngines and App against the stand-ins; called by test.sh inside the toolchain.
-#   typecheck.sh MODULES WORK    MODULES: where `swift build` put EdgeKitCore's modules
+#   typecheck.sh MODULES WORK [FILE...]   MODULES: where `swift build` put EdgeKitCore's modules;
+#                                         FILE: more Swift files of the app
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 modules=$1 work=$2
+shift 2
 mkdir -p "$work"
 flags=(-swift-version 6 -parse-as-library -I "$work" -I "$modules")
 
@@ -18,5 +20,5 @@ for name in CoreML CoreAI SwiftUI UIKit PhotosUI AVFoundation; do made "$name" "
 swiftc "${flags[@]}" -warnings-as-errors -emit-module -module-name EdgeKitEngines \
   ../EdgeKitCore/Sources/EdgeKitEngines/*.swift -o "$work/EdgeKitEngines.swiftmodule"
 echo "EdgeKitEngines: type-checked against stand-ins"
-swiftc "${flags[@]}" -warnings-as-errors -typecheck -module-name EdgeKitDemo ../App/*.swift
+swiftc "${flags[@]}" -warnings-as-errors -typecheck -module-name EdgeKitDemo ../App/*.swift "$@"
 echo "App: type-checked against stand-ins"
