@@ -142,6 +142,8 @@ def test_mlperfs_rule_needs_calls_and_time_and_a_real_device():
 
     assert len(strict_faults(short, [])) == 2
     assert strict_faults(enough, []) == []
+    waiting = samples_of(events([60.0] * 1024, cpu=0.3))
+    assert "preempted" in strict_faults(waiting, judged(waiting, calls=1024))[0]
     assert "emulated" in strict_faults(enough, judged(enough, calls=1024, before=emulated))[0]
 
 

@@ -119,5 +119,5 @@ def strict_faults(samples: Samples, found: list[Verdict]) -> list[str]:
         faults.append(f"{len(samples.wall_ms)} calls, at least {STRICT_CALLS} count")
     if samples.seconds < STRICT_SECONDS:
         faults.append(f"{samples.seconds:.1f} s, at least {STRICT_SECONDS:g} s count")
-    fatal = ("wrong", "emulated", "incomplete", "throttled")
+    fatal = ("wrong", "emulated", "incomplete", "throttled", "preempted")
     return faults + [f"{row.name}: {row.why}" for row in found if row.name in fatal]
