@@ -60,13 +60,16 @@ def rasterize(
         raise ValueError(f"vertices must be B x V x 4, got {tuple(vertices.shape)}")
     if triangles.ndim != 2 or triangles.shape[1] != 3:
         raise ValueError(f"triangles must be T x 3, got {tuple(triangles.shape)}")
-    with torch.no_grad():
-        nearest = _nearest(vertices.detach(), triangles, size, cull_back)
+    nearest = _nearest(vertices.detach(), triangles, size, cull_back)
     seen = nearest != torch.iinfo(torch.int64).max
     triangle = torch.where(seen, nearest & 0xFFFFFFFF, NOTHING)
-    steps = (nearest >> 32).to(vertices.dtype) / LEVELS * 2 - 1
-    depth = torch.where(seen, steps, torch.ones_like(steps))
+    depth = _depth(nearest, vertices.dtype)
     return Raster(triangle, _weights(vertices, triangles, triangle), depth)
+
+
+def depth_map(vertices: Tensor, triangles: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the depth of `rasterize` alone, B x H x W: what a light sees of a scene."""
+    return _depth(_nearest(vertices.detach(), triangles, size, cull_back=False), vertices.dtype)
 
 
 def interpolate(attributes: Tensor, raster: Raster, triangles: Tensor) -> Tensor:
@@ -138,6 +141,7 @@ def vertex_normals(positions: Tensor, triangles: Tensor) -> Tensor:
     return F.normalize(normals, dim=-1, eps=1e-12)
 
 
+@torch.no_grad()
 def _nearest(vertices: Tensor, triangles: Tensor, size: tuple[int, int], cull_back: bool) -> Tensor:
     """Return depth << 32 | triangle of what each pixel sees, the largest integer for nothing."""
     batch, (height, width) = len(vertices), size
@@ -187,6 +191,12 @@ def _nearest(vertices: Tensor, triangles: Tensor, size: tuple[int, int], cull_ba
         nearest.scatter_reduce_(0, where, (steps << 32) | number[rows], "amin")
         first = last
     return nearest.view(batch, height, width)
+
+
+def _depth(nearest: Tensor, dtype: torch.dtype) -> Tensor:
+    steps = (nearest >> 32).to(dtype) / LEVELS * 2 - 1
+    seen = nearest != torch.iinfo(torch.int64).max
+    return torch.where(seen, steps, torch.ones_like(steps))
 
 
 def _planes(corners: Tensor, depths: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from edgekit.core.errors import BadInput
 from edgekit.core.store import file_sha256
 from edgekit.distill.render.camera import projected
-from edgekit.distill.render.rasterize import rasterize, vertex_normals
+from edgekit.distill.render.rasterize import depth_map, vertex_normals
 
 SKIN, EYE, TEETH, GUMS = range(4)
 """Kinds of surface. Irises are painted on the eyes; lashes, tears and blend shells are left out."""
@@ -162,9 +162,8 @@ def visible(
     low, high = turned.amin(1, keepdim=True), turned.amax(1, keepdim=True)
     unit = (turned - low) / (high - low).amax(2, keepdim=True).clamp(min=1e-6) * 1.96 - 0.98
     flat = torch.stack([unit[..., 0], unit[..., 1], -unit[..., 2]], -1)
-    with torch.no_grad():
-        flat_one = torch.cat([flat, torch.ones_like(flat[..., :1])], -1)
-        seen = rasterize(flat_one, triangles, (size_px, size_px))
+    vertices = torch.cat([flat, torch.ones_like(flat[..., :1])], -1)
+    depths = depth_map(vertices, triangles, (size_px, size_px)).flatten(1)
     column = ((flat[..., 0] + 1) / 2 * size_px).long()
     row = ((1 - flat[..., 1]) / 2 * size_px).long()
     lit = torch.zeros_like(flat[..., 0])
@@ -174,12 +173,12 @@ def visible(
             place = (row + down).clamp(0, size_px - 1) * size_px + (column + right).clamp(
                 0, size_px - 1
             )
-            depth = seen.depth.flatten(1).gather(1, place)
+            depth = depths.gather(1, place)
             lit += (flat[..., 2] <= depth + 0.04).to(lit.dtype)
     return lit / len(around) ** 2
 
 
-def _occlusion(model: HeadModel, directions: int = 40) -> Tensor:
+def _occlusion(model: HeadModel, directions: int = 32) -> Tensor:
     """Return how open each vertex of the neutral head is, over directions spread evenly."""
     place = torch.arange(directions) + 0.5
     height = 1 - 2 * place / directions
@@ -191,7 +190,9 @@ def _occlusion(model: HeadModel, directions: int = 40) -> Tensor:
     for direction in towards:
         facing = (normals @ direction).clamp(min=0)
         total += facing
-        open_ += facing * visible(model.neutral[None], model.triangles, direction[None])[0]
+        open_ += (
+            facing * visible(model.neutral[None], model.triangles, direction[None], size_px=128)[0]
+        )
     return open_ / total.clamp(min=1e-6)
 
 
