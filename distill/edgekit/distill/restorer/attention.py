@@ -203,7 +203,9 @@ def written_out(
         wide = logs_BNR[..., None].expand(-1, -1, -1, tokens).reshape(num, own, references * tokens)
         scores = scores + torch.cat((torch.zeros_like(scores[:, 0, :, :own]), wide), 2)[:, None]
     if allowed_BK is not None:
-        scores = torch.where(allowed_BK[:, None, None], scores, float("-inf"))
+        nothing = torch.zeros_like(k_BAKE[:, 0, :, 0])
+        never = torch.full_like(nothing, float("-inf"))
+        scores = scores + torch.where(allowed_BK, nothing, never)[:, None, None]
     return torch.softmax(scores, -1) @ v_BAKE
 
 
