@@ -165,6 +165,18 @@ def test_what_the_project_names_is_there(project):
     assert not any("CODE_SIGN_ENTITLEMENTS" in row or "DEVELOPMENT_TEAM" in row for row in settings)
 
 
+def test_each_product_of_the_package_names_its_package(project):
+    """Without it xcodebuild finds the product and Xcode 26 does not (yonaskolb/XcodeGen #1549)."""
+    products = [
+        item
+        for item in project["objects"].values()
+        if item["isa"] == "XCSwiftPackageProductDependency"
+    ]
+
+    assert len(products) == 3
+    assert all("package" in item for item in products)
+
+
 def test_the_bundles_folder_is_copied_as_it_stands_and_not_compiled(project):
     objects = project["objects"]
     bundles = [name for name, item in objects.items() if item.get("path") == "Bundles"]
