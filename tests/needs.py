@@ -46,6 +46,7 @@ def adb_device(arch: str = "") -> pytest.MarkDecorator:
 
     there = (chroot_folder(arch) / ".complete").is_file() and geteuid() == 0
     tools = all(map(which, ("adb", "unshare", "nsenter", "ip")))
+    tools = tools and (not arch or Path("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists())
     how = f"as root: benchmarks/device_chroot.sh {arch}".rstrip()
     return pytest.mark.skipif(not (there and tools), reason=f"{how}, then make test-device")
 
