@@ -150,17 +150,17 @@ def blurred(images: Tensor, sigma: Tensor, angle: Tensor) -> Tensor:
 def resampled(images: Tensor, remaining: Tensor) -> Tensor:
     """Shrink each picture to its number of pixels a side (antialiased) and stretch it again."""
     side = images.shape[-1]
-    through = torch.stack([_matrix(side, int(kept)) for kept in remaining]).to(images.device)
+    through = torch.stack([_matrix(side, int(kept), images.device) for kept in remaining])
     rows = torch.matmul(through[:, None], images)
     return torch.matmul(rows, through[:, None].transpose(-1, -2)).clamp(0, 1)
 
 
 @lru_cache(maxsize=1024)
-def _matrix(side: int, kept: int) -> Tensor:
+def _matrix(side: int, kept: int, device: torch.device) -> Tensor:
     """Return the side x side matrix that shrinks a column to `kept` values and stretches it."""
     columns = torch.eye(side)[None, None]
     small = F.interpolate(columns, (kept, side), mode="bicubic", antialias=True)
-    return F.interpolate(small, (side, side), mode="bicubic")[0, 0]
+    return F.interpolate(small, (side, side), mode="bicubic")[0, 0].to(device)
 
 
 def jpegged(images: Tensor, quality: Tensor) -> Tensor:
