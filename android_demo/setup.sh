@@ -41,7 +41,7 @@ mkdir -p "$work"
 apt_of() {
   local place=$work/$1
   shift
-  "$@" -q -o Dir::Etc::sourcelist="$place/sources.list" -o Dir::Etc::sourceparts=/dev/null \
+  "$@" -qq -o Dir::Etc::sourcelist="$place/sources.list" -o Dir::Etc::sourceparts=/dev/null \
     -o Dir::State::lists="$place/lists" -o Dir::Cache="$place/cache" -o Dir::State::status=/dev/null \
     -o APT::Sandbox::User="$(id -un)" -o Acquire::Retries=3
 }
@@ -60,9 +60,10 @@ suite() {
 fetch() {
   case $1 in
     deb) suite "$2" && apt_of "$2" apt-get download "$3=$4" >&2 ;;
-    # Of a source package whose other files have left the mirror, the pinned archive alone is wanted.
-    src) suite "$2" && { apt_of "$2" apt-get source --download-only "$3" >&2 || ls "$3_$4.orig.tar."* >&2; } ;;
-    npm) npm pack --silent "$3@$4" >&2 ;;
+    # Only the upstream archive is wanted; that other files of the source package have left the mirror is no failure.
+    src) suite "$2" && { apt_of "$2" apt-get source --download-only "$3" || ls "$3_$4.orig.tar."*; } >"$work/said" 2>&1 ||
+      { cat "$work/said" >&2; return 1; } ;;
+    npm) npm pack --silent "$3@$4" >/dev/null ;;
     pypi) python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: "$3==$4" >&2 ;;
   esac
 }
