@@ -155,7 +155,7 @@ def test_a_set_is_split_by_person_continues_and_loads(head_file, tmp_path):
     assert made.manifest["licences"] == {"rendered": 6}
 
 
-def test_the_command_renders_and_says_what_it_made(head_file, tmp_path, capsys):
+def test_the_commands_render_and_show_what_they_made(head_file, tmp_path, capsys):
     words = ["pairs", "faces", "--head-model", head_file, "--identities", 2, "--images", 2]
 
     code = run([str(word) for word in [*words, "--size", 32, "-o", tmp_path / "faces", "--json"]])
@@ -164,6 +164,13 @@ def test_the_command_renders_and_says_what_it_made(head_file, tmp_path, capsys):
     assert code == 0
     assert (said["faces"], said["people"], said["alone"]) == (4, 2, 0)
     assert len(open_faces(tmp_path / "faces").entries) == 4
+
+    code = run(["pairs", "inspect", str(tmp_path / "faces"), "--json"])
+
+    said = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert said["photos_a_person"] == {"2": 2}
+    assert Image.open(said["sheet"]).height > 2 * 128
 
 
 def test_neither_or_both_sources_are_refused(head_file, tmp_path, capsys):

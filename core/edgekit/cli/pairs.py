@@ -116,19 +116,31 @@ def make(
 
 @app.command()
 def inspect(
-    folder: Path = typer.Argument(..., help="A folder that `edgekit pairs make` wrote."),
+    folder: Path = typer.Argument(
+        ..., help="A folder that `edgekit pairs make` or `edgekit pairs faces` wrote."
+    ),
     out: Path | None = typer.Option(None, help="Contact sheet; default: FOLDER/sheet.png."),
-    limit: int = typer.Option(48, min=1, help="Most pairs on the sheet."),
+    limit: int = typer.Option(48, min=1, help="Most pairs or faces on the sheet."),
 ) -> None:
-    """Write a contact sheet of pairs and print counts and scores.
+    """Write a contact sheet of pairs or faces and print counts and scores.
 
     Example: edgekit pairs inspect pairs/night --out night.png
     """
+    from edgekit.core.store import MANIFEST, read_json
     from edgekit.distill.pairs.inspect import contact_sheet, summary, summary_text
     from edgekit.distill.pairs.store import open_pairs
 
     sheet = out or folder / "sheet.png"
     if planned({"step": "pairs inspect", "folder": folder, "sheet": sheet, "limit": limit}):
+        return
+    if (folder / MANIFEST).is_file() and read_json(folder / MANIFEST).get("kind") == "faces":
+        from edgekit.distill.faces import inspect as of_faces
+        from edgekit.distill.faces.store import open_faces
+
+        faces = open_faces(folder)
+        facts = of_faces.summary(faces)
+        of_faces.contact_sheet(faces, sheet, limit=limit)
+        show({**facts, "sheet": str(sheet)}, f"{of_faces.summary_text(facts)}\n{sheet}")
         return
     pairs = open_pairs(folder)
     facts = summary(pairs)
