@@ -108,7 +108,6 @@ class Work:
             torch.backends.cuda.matmul.allow_tf32 = True
             torch.backends.cudnn.allow_tf32 = True
             torch.backends.cudnn.benchmark = True
-            torch.backends.cuda.enable_cudnn_sdp(False)  # not every version can be recorded
         folders = {"real": given.real, "rendered": given.rendered}
         self.folders = {name: folder for name, folder in folders.items() if folder}
         self.train = [self._faces(folder, "train") for folder in self.folders.values()]

@@ -226,7 +226,8 @@ def fused(
         fill = -references % 8
         logs = F.pad(logs_BNR / scale, (0, fill))[:, None].expand(-1, q_BANE.shape[1], -1, -1)
         one = torch.eye(references, device=q_BANE.device, dtype=k_BAKE.dtype)
-        owner = F.pad(one.repeat_interleave(tokens, 0), (0, fill, own, 0))
+        owner = one[:, None].expand(-1, tokens, -1).reshape(references * tokens, references)
+        owner = F.pad(owner, (0, fill, own, 0))
         owner = owner[None, None].expand(*k_BAKE.shape[:2], -1, -1)
         q_BANE = torch.cat((q_BANE, logs.to(q_BANE.dtype)), -1)
         k_BAKE = torch.cat((k_BAKE, owner), -1)

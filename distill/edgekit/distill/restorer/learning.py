@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
 import time
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
@@ -80,6 +81,7 @@ class Learner:
             "weights": [value.detach() for value in self._averaged()],
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
+            "buffers": self._buffers(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -88,7 +90,13 @@ class Learner:
         with torch.no_grad():
             for mine, value in zip(self.average, state["average"], strict=True):
                 mine.copy_(value)
+            for mine, value in zip(self._buffers(), state["buffers"], strict=True):
+                mine.copy_(value)
         self.optimizer.load_state_dict(state["optimizer"])
+
+    def _buffers(self) -> list[Tensor]:
+        """Return what else a step changes, such as the vectors of a spectral norm."""
+        return [value for value in self.module.buffers() if value.is_floating_point()]
 
     def _averaged(self) -> list[Tensor]:
         statistics = [
@@ -128,6 +136,9 @@ class Recorded:
         """`graphs` False runs every step eagerly, anywhere."""
         self.task, self.device = task, device
         self.graphs = graphs and device.type == "cuda"
+        if self.graphs:
+            # Its plans are made on the host while a step runs, which a graph cannot record.
+            torch.backends.cuda.enable_cudnn_sdp(False)
         self.inputs: Batch = {}
         self._left = EAGER_STEPS
         self._recorded: dict[Hashable, tuple[torch.cuda.CUDAGraph, Terms]] = {}
@@ -145,7 +156,12 @@ class Recorded:
             if self._left:
                 self._left -= 1
                 return self._eager(phase)
-            self._recorded[phase] = self._record(phase)
+            try:
+                self._recorded[phase] = self._record(phase)
+            except RuntimeError as error:
+                self.graphs = False
+                print(f"no CUDA graph, steps run one by one: {error}", file=sys.stderr, flush=True)
+                return self.task.advance(self.inputs, phase)
             self._left = EAGER_STEPS
         graph, terms = self._recorded[phase]
         graph.replay()
