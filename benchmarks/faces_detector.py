@@ -1,6 +1,7 @@
 """How well faces are found: against points of aligned portraits, exact ones of rendered heads.
 
     python benchmarks/faces_detector.py --portraits FOLDER... --heads FACES --out FILE.json
+    python benchmarks/faces_detector.py --people FACES --out FILE.json
 
 FOLDER holds an index.csv with lmk5, points of another detector (MTCNN); FACES was written by
 `edgekit pairs faces --head-model`: its landmarks are projected vertices.
@@ -20,6 +21,7 @@ from edgekit.core.images import load_photo
 from edgekit.core.store import write_bytes
 from edgekit.distill.faces.detect import Found, found_faces
 from edgekit.distill.faces.points import FIVE, eye_distance, five_of
+from edgekit.distill.faces.recognition import descriptors
 from edgekit.distill.faces.sources import portraits_of
 from edgekit.distill.faces.store import decoded, open_faces
 
@@ -102,16 +104,40 @@ def on_heads(folder: Path, limit: int) -> dict[str, Any]:
     }
 
 
+def on_people(folder: Path, limit: int) -> dict[str, Any]:
+    """Return how far apart a recognizer finds faces of one person and of two people."""
+    faces = open_faces(folder)
+    entries = faces.entries[:limit]
+    found = [(entry.identity, decoded(jpeg)) for entry, jpeg in faces.jpegs(entries)]
+    places = descriptors([photo for _, photo in found])
+    apart = np.linalg.norm(places[:, None] - places[None], axis=2)
+    names = np.array([name for name, _ in found])
+    first, second = np.triu_indices(len(names), 1)
+    same = names[first] == names[second]
+    one, two = apart[first, second][same], apart[first, second][~same]
+    above = (one[:, None] < two[None]).mean()
+    return {
+        "folder": folder.name,
+        "recognizer": "dlib ResNet-29",
+        "people": len(set(names)),
+        "same_person": {"pairs": len(one), "median": round(float(np.median(one)), 3)},
+        "two_people": {"pairs": len(two), "median": round(float(np.median(two)), 3)},
+        "area_under_curve": round(float(above), 4),
+    }
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--portraits", type=Path, nargs="*", default=[])
     parser.add_argument("--heads", type=Path, nargs="*", default=[])
+    parser.add_argument("--people", type=Path, nargs="*", default=[])
     parser.add_argument("--limit", type=int, default=10**6)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     results = [on_portraits(folder, given.limit) for folder in given.portraits]
     results += [on_heads(folder, given.limit) for folder in given.heads]
+    results += [on_people(folder, given.limit) for folder in given.people]
     text = json.dumps({"errors_at_px": SIDE, "results": results}, indent=2)
     write_bytes(given.out, (text + "\n").encode())
     print(text)
