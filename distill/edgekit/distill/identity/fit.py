@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from edgekit.core.store import value_sha256
 from edgekit.distill.faces.sets import Faces
-from edgekit.distill.fit_state import fast_bfloat16
 from edgekit.distill.identity.decoders import FlowDecoder, MaskedDecoder
 from edgekit.distill.identity.encoder import IdentityEncoder, fresh_encoder
 from edgekit.distill.identity.heads import (
@@ -58,7 +57,7 @@ class CodeTask:
         self.sampler = IdentitySampler(faces, few)
         self.people, self.seed, self.few = people, seed, few
         self.device = faces.images.device
-        self.half = fast_bfloat16(self.device)
+        self.half = self.device.type == "cuda"
         self._generator = torch.Generator(self.device)
         encoder.requires_grad_(not frozen)
         module = cast(nn.Module, self.head)
