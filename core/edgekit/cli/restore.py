@@ -67,7 +67,9 @@ def restore(
     bundle = open_bundle(bundle_folder(run))
     size_px = size_of(bundle)
     if code is not None:
-        known = of_code(bundle, read_identity(code))
+        person = read_identity(code)
+        _check_encoder(run, code, person.encoder_sha256)
+        known = of_code(bundle, person)
     elif memory is not None and memory.is_file():
         if references:
             raise EdgekitError(
@@ -86,6 +88,22 @@ def restore(
         {"out": str(out), "model": bundle.entry.path, "references": len(references)},
         f"{out}: {size_px} x {size_px} pixels by {bundle.entry.path}",
     )
+
+
+def _check_encoder(run: Path, code: Path, made_by: str) -> None:
+    """Refuse a code of another encoder than the restorer was trained with, where that is known."""
+    from edgekit.core.errors import BadInput
+    from edgekit.core.store import MANIFEST, read_json
+
+    if not (run / MANIFEST).is_file():
+        return
+    wanted = (read_json(run / MANIFEST).get("references") or {}).get("encoder_sha256")
+    if wanted is not None and wanted != made_by:
+        raise BadInput(
+            f"{code} was made by the encoder {made_by[:12]}, and {run} understands codes of "
+            f"{wanted[:12]}",
+            hint="enrol the photos again with that encoder",
+        )
 
 
 def _enrolled(

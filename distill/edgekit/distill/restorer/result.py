@@ -59,6 +59,8 @@ class Inputs:
     turbo: TurboRestorer | None
     base_name: str
     encoder: CodeEncoder | None
+    encoder_sha256: str | None
+    """Of its program: only codes made by it mean anything to this restorer."""
     sha256: str
     licences: dict[str, Any]
 
@@ -110,6 +112,8 @@ def ship_restorer(
     _previewed(folder, judged, made)
     ports = input_ports(network, recipe.size_px)
     references: dict[str, Any] = {"form": kind, "places": recipe.places, "code_bytes": 2 * 32 * 256}
+    if kind in ("code", "phone"):
+        references["encoder_sha256"] = inputs.encoder_sha256
     if kind == "memory":
         assert isinstance(network, OneStep)
         one = memory_bytes(network.network.shape, recipe.size_px)

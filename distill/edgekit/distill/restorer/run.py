@@ -24,6 +24,7 @@ from edgekit.core.progress import Report, silent
 from edgekit.core.store import (
     MANIFEST,
     complete,
+    file_sha256,
     locked,
     prepared_folder,
     read_manifest,
@@ -31,7 +32,7 @@ from edgekit.core.store import (
 )
 from edgekit.distill.faces.sets import load_faces
 from edgekit.distill.identity.student import read_encoder
-from edgekit.distill.program import KIND
+from edgekit.distill.program import KIND, PROGRAM
 from edgekit.distill.restorer.bases import Base, read_base, write_base
 from edgekit.distill.restorer.one_step import Form, OneStep, one_step
 from edgekit.distill.restorer.recipe import RestorerRecipe, stage_seconds
@@ -116,8 +117,8 @@ def _checked(
         )
     coder, coder_sha256 = None, None
     if encoder is not None and needs_code:
-        network, facts = read_encoder(encoder)
-        coder, coder_sha256 = CodeEncoder(network), facts["recipe_sha256"]
+        network, _ = read_encoder(encoder)
+        coder, coder_sha256 = CodeEncoder(network), file_sha256(encoder / PROGRAM)
     values = {
         "format": FORMAT,
         "recipe": recipe.values(),
@@ -139,6 +140,7 @@ def _checked(
         turbo,
         base_name,
         coder,
+        coder_sha256,
         value_sha256(values),
         licences,
     )
