@@ -173,7 +173,8 @@ class Work:
             return None
         trained_s = time.monotonic() - began
         budget = replace(self.recipe, seed=seed, seconds=self.given.generator_s)
-        generator = fit_generator(encoder, budget, self.train, folder, stop_at=self.ends)
+        of = f"{arm}-{seed}-{self.given.arm_s}"
+        generator = fit_generator(encoder, budget, self.train, folder, of=of, stop_at=self.ends)
         if generator is None:
             return None
         apart = {}

@@ -151,7 +151,8 @@ def test_a_generator_learns_from_codes_that_stay_as_they_are(tmp_path):
     encoder = fit_identity(short("masked", 3), FACES, tmp_path / "encoder")
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
 
-    decoder = fit_generator(encoder, short("masked", 15), FACES, tmp_path, every_s=(60, 0))
+    recipe = short("masked", 15)
+    decoder = fit_generator(encoder, recipe, FACES, tmp_path, of="masked", every_s=(60, 0))
 
     found = losses(tmp_path, "generator")
     assert sum(found[-5:]) < sum(found[:5])

@@ -135,13 +135,15 @@ def fit_generator(
     faces: Faces,
     folder: Path,
     *,
+    of: str,
     stop_at: float | None = None,
     every_s: tuple[float, float] = (SAVE_S, LOG_S),
 ) -> FlowDecoder | None:
     """Train a generator on the frozen codes of `encoder`, by the budget of `recipe`.
 
     It starts from random weights and is told points and pose of its target, the same for every
-    encoder. Returns it in eval mode; None if `stop_at` came first.
+    encoder. `of` says which encoder it is: a checkpoint of another one is not continued. Returns it
+    in eval mode; None if `stop_at` came first.
     """
     device = faces.images.device
     head = _head("flow", recipe, 0, seed=recipe.seed + 101).to(device)
@@ -155,8 +157,7 @@ def fit_generator(
         lr=recipe.lr,
         frozen=True,
     )
-    state = [float(value.double().sum()) for value in encoder.state_dict().values()]
-    fingerprint = value_sha256(["generator", recipe.values(), state, faces_sha256(faces)])
+    fingerprint = value_sha256(["generator", of, recipe.values(), faces_sha256(faces)])
     clock = _clock(recipe, 1.0, stop_at)
     if not _learned(task, clock, "generator", folder, fingerprint, every_s):
         return None
