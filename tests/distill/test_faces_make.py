@@ -301,6 +301,22 @@ def test_without_a_recognizer_it_is_said_that_nobody_compared(portraits, tmp_pat
     assert "no recognizer compared" in made.manifest["warnings"][0]
 
 
+@needs.FACES
+def test_a_copy_of_a_photo_is_refused_even_if_it_is_mirrored_and_smaller(tmp_path):
+    for person in (0, 2):
+        for picture in (1, 2):
+            saved(photo(person, picture), tmp_path / "in" / f"p{person}" / f"{picture}.jpg")
+    copy = photo(2, 2).transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((250, 250))
+    saved(copy, tmp_path / "in" / "p2" / "copy.jpg")
+
+    made = make_faces([tmp_path / "in"], FaceSettings(size_px=64), tmp_path / "out")
+
+    refused = json.loads((made.folder / "refused.jsonl").read_text())
+    assert made.manifest["faces"] == 4
+    assert refused["source"] == "p2/copy.jpg"
+    assert "nearly the same picture as p2/2.jpg, mirrored" in refused["what"]
+
+
 def test_mirroring_twice_changes_nothing_and_keeps_the_middle():
     assert [MIRRORED[MIRRORED[i]] for i in range(68)] == list(range(68))
     assert [MIRRORED_FIVE[MIRRORED_FIVE[i]] for i in range(5)] == list(range(5))

@@ -35,6 +35,7 @@ from edgekit.core.tensors import Photo
 from edgekit.distill.faces import recognition
 from edgekit.distill.faces.align import Aligned, Bars, FaceRefused, aligned
 from edgekit.distill.faces.check import suspicions
+from edgekit.distill.faces.copies import without_copies
 from edgekit.distill.faces.sources import Portrait, portraits_of, split_of
 from edgekit.distill.faces.store import (
     INDEX,
@@ -54,7 +55,7 @@ from edgekit.distill.faces.store import (
 )
 
 RECIPE = "recipe.json"
-FORMAT = 1
+FORMAT = 2
 """Raised when the same settings would give other bytes than before."""
 SHARD = 64
 """Photos in a shard: the unit that is written at once and that a killed run repeats."""
@@ -87,6 +88,8 @@ class FaceSettings:
 
 Work = tuple[FaceEntry, bytes] | Refused
 """What became of one photo."""
+Settled = tuple[list[FaceEntry], list[Refused], list[str]]
+"""Faces that stay, those that do not after all, and warnings."""
 
 
 def make_faces(
@@ -116,9 +119,14 @@ def make_faces(
         recipe,
         out,
         size_px=settings.size_px,
-        warn=lambda entries: compared(out, entries, report),
+        settle=lambda entries: _settled(out, entries, report),
         report=report,
     )
+
+
+def _settled(out: Path, entries: Sequence[FaceEntry], report: Report) -> Settled:
+    kept, copies = without_copies(FaceSet(Path(out), {}, tuple(entries)), entries)
+    return kept, copies, compared(out, kept, report)
 
 
 def compared(out: Path, entries: Sequence[FaceEntry], report: Report = silent) -> list[str]:
@@ -146,13 +154,15 @@ def write_faces(
     size_px: int,
     shard: int = SHARD,
     facts: Mapping[str, Any] | None = None,
-    warn: Callable[[Sequence[FaceEntry]], list[str]] | None = None,
+    settle: Callable[[Sequence[FaceEntry]], Settled] | None = None,
     report: Report = silent,
 ) -> FaceSet:
     """Write the faces that ``face(0)`` to ``face(count - 1)`` give, shard by shard, or go on there.
 
-    An entry's key and shard are set here; `shard` faces lie in one file, and are made again if a
-    run is killed amid them. Raises BadInput if faces of fewer than 2 people are left.
+    An entry's key and shard are set here. `settle` judges the faces of all shards together.
+    `shard` faces lie in one file, and are made again if a run is killed amid them.
+
+    Raises BadInput if faces of fewer than 2 people are left.
     """
     out = Path(out)
     recipe_sha256 = value_sha256(dict(recipe))
@@ -161,7 +171,10 @@ def write_faces(
             _claim(out, dict(recipe))
             (out / MANIFEST).unlink(missing_ok=True)
             entries, refused = _all_shards(face, count, shard, out, report)
-            warnings = warn(entries) if warn else []
+            warnings: list[str] = []
+            if settle:
+                entries, more, warnings = settle(entries)
+                refused += more
             _finish(out, entries, refused, recipe_sha256, size_px, warnings, facts or {})
     return _checked(open_faces(out))
 
