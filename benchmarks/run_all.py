@@ -35,18 +35,15 @@ class Measurement:
     """What this repository does not bring; empty if any machine will do."""
 
 
-def three_runs() -> tuple[str, ...]:
-    """Return the runs of three concepts on one base, and the measurement of their adapters."""
+def three_runs(measured: str) -> tuple[str, ...]:
+    """Return the runs of three concepts on one base, and the script that measures them."""
     names = {"night": "make it night", "snow": "make it snowy", "fog": "make it foggy"}
     runs = [f"{{work}}/{name}-128" for name in names]
     made = [
         f"edgekit distill --concept '{words}' --size 128 --out {run}"
         for run, words in zip(runs, names.values(), strict=True)
     ]
-    return (
-        *made,
-        f"benchmarks/adapters.py {' '.join(runs)} --work {{work}}/adapters --out {{out}}",
-    )
+    return (*made, f"benchmarks/{measured} {' '.join(runs)} --out {{out}}")
 
 
 def latency() -> tuple[str, ...]:
@@ -60,7 +57,7 @@ def latency() -> tuple[str, ...]:
 PHOTOS = "a corpus of photos with held-out ones"
 TRAINING = ("edgekit teacher train --photos PHOTOS --out TEACHER",)
 EVALUATION = "python -m edgekit.distill.teachers.evaluate TEACHER PHOTOS {out}"
-ADAPTERS = Measurement(three_runs())
+ADAPTERS = Measurement(three_runs("adapters.py"))
 LATENCY = Measurement(latency())
 SEARCH = "benchmarks/architecture.py search --photos PHOTOS --budget-ms 5 --out {work}/size"
 E2GAN = "benchmarks/e2gan/experiment.py --photos PHOTOS --out {work}/e2gan --jobs D:all:0,1,2"
@@ -98,11 +95,20 @@ RESULTS: Mapping[str, Measurement] = {
         "Chromium and a C compiler",
     ),
     "e2gan": Measurement((E2GAN, "benchmarks/e2gan/table.py"), GPU),
+    "eight_bit_weights.json": Measurement(three_runs("eight_bit_weights.py")),
     "export_all_256.json": Measurement(
         ("benchmarks/export_all.py --work {work}/export_all --out {out}",)
     ),
     "export_night_128.json": Measurement(
         (NIGHT_RUN, f"python -m edgekit.export.survey {NIGHT} {{out}}")
+    ),
+    "faces": Measurement(
+        (
+            "benchmarks/faces_detector.py --portraits PORTRAITS --out {out}/detector.json",
+            "benchmarks/faces_detector.py --people FACES --out {out}/heads.json",
+            "benchmarks/faces_speed.py --faces FACES --out {out}/speed_cpu.json",
+        ),
+        "aligned portraits, and heads rendered by `edgekit pairs faces`",
     ),
     "fault_peers.json": Measurement(
         (
