@@ -64,7 +64,9 @@ def on_portraits(folder: Path, limit: int) -> dict[str, Any]:
         apart = np.hypot(*(face.five - portrait.given).T)
         errors.append(apart * SIDE / photo.shape[0])
     spent = time.process_time() - begun
-    by_point = dict(zip(FIVE, np.median(np.stack(errors), 0).round(2).tolist(), strict=True))
+    by_point = dict(
+        zip(FIVE, np.median(np.stack(errors), 0).astype(float).round(2).tolist(), strict=True)
+    )
     return {
         "folder": folder.name,
         "against": "lmk5 of MTCNN",

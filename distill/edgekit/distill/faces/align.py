@@ -10,6 +10,7 @@ from edgekit.core.errors import BadInput
 from edgekit.core.images import resized
 from edgekit.core.tensors import Photo
 from edgekit.distill.faces.cut import cut_out, padded_share
+from edgekit.distill.faces.detect import Found, found_faces, meshed
 from edgekit.distill.faces.points import (
     Points,
     crop_square,
@@ -65,8 +66,6 @@ def aligned(photo: Photo, size_px: int, bars: Bars, *, given: Points | None = No
     Raises FaceRefused, with cause and remedy, if there is no such face, and DependencyMissing
     without the nets.
     """
-    from edgekit.distill.faces.detect import Found, found_faces, meshed
-
     if given is not None and (wrong := disorder(given)):
         raise FaceRefused(
             f"the given landmarks cannot be right: {wrong}",
@@ -75,7 +74,7 @@ def aligned(photo: Photo, size_px: int, bars: Bars, *, given: Points | None = No
         )
     found = found_faces(photo)
     if given is not None and not found:
-        guess: Found = meshed(photo, given[:2], 2.2 * eye_distance(given))
+        guess = meshed(photo, given[:2], 2.2 * eye_distance(given))
         found = [guess] if guess.score >= 0.5 else []
     if not found:
         raise FaceRefused("no face was found", hint="use a photo in which the face is seen clearly")
@@ -100,10 +99,7 @@ def aligned(photo: Photo, size_px: int, bars: Bars, *, given: Points | None = No
     return _cut(photo, size_px, bars, five, face)
 
 
-def _check(face: object, bars: Bars) -> None:
-    from edgekit.distill.faces.detect import Found
-
-    assert isinstance(face, Found)
+def _check(face: Found, bars: Bars) -> None:
     if face.side_px < bars.min_face_px:
         raise FaceRefused(
             f"the face is {face.side_px:.0f} pixels large, less than {bars.min_face_px}",
@@ -117,10 +113,7 @@ def _check(face: object, bars: Bars) -> None:
         )
 
 
-def _cut(photo: Photo, size_px: int, bars: Bars, five: Points, face: object) -> Aligned:
-    from edgekit.distill.faces.detect import Found
-
-    assert isinstance(face, Found)
+def _cut(photo: Photo, size_px: int, bars: Bars, five: Points, face: Found) -> Aligned:
     height, width = photo.shape[:2]
     square = crop_square(five)
     whole = np.array([[0, 0], [width, 0], [0, width]], np.float32)

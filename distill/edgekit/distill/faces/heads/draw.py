@@ -21,7 +21,6 @@ from edgekit.distill.faces.heads.hair import ALONG, AROUND, Hair, Skull, hair_of
 from edgekit.distill.faces.heads.model import (
     EYE,
     GUMS,
-    SKIN,
     TEETH,
     TILES,
     HeadModel,
@@ -343,6 +342,3 @@ def _developed(picture: Tensor, exposure: Tensor, contrast: Tensor) -> Tensor:
     )
     encoded = (encoded - 0.45) * contrast.view(-1, 1, 1, 1) + 0.45
     return (encoded.clamp(0, 1) * 255 + 0.5).to(torch.uint8)
-
-
-__all__ = ["SKIN", "Drawn", "Studio", "drawn", "studio_of"]
