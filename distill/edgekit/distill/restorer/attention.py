@@ -162,7 +162,8 @@ def shared(
     values = torch.cat((own[1], values_BRMC.reshape(num, references * tokens, channels)), 1)
     there_BR = mask_BR.to(keys.dtype)
     theirs_BK = there_BR[:, :, None].expand(-1, -1, tokens).reshape(num, references * tokens) > 0.5
-    allowed_BK = torch.cat((torch.ones_like(own[0][..., 0]) > 0.5, theirs_BK), 1)
+    mine_BK = torch.ones(num, own[0].shape[1], device=keys.device, dtype=torch.bool)
+    allowed_BK = torch.cat((mine_BK, theirs_BK), 1)
     logs_BNR = None if gate_BNR is None else torch.log(gate_BNR.float() + LEAST_GATE).to(keys.dtype)
     return mixed(q_BNC, keys, values, head_dim, allowed_BK, logs_BNR)
 
@@ -201,11 +202,12 @@ def written_out(
         num, own, references = logs_BNR.shape
         tokens = (k_BAKE.shape[2] - own) // references
         wide = logs_BNR[..., None].expand(-1, -1, -1, tokens).reshape(num, own, references * tokens)
-        scores = scores + torch.cat((torch.zeros_like(scores[:, 0, :, :own]), wide), 2)[:, None]
+        mine = torch.zeros(num, own, own, device=wide.device, dtype=wide.dtype)
+        scores = scores + torch.cat((mine, wide), 2)[:, None]
     if allowed_BK is not None:
-        nothing = torch.zeros_like(k_BAKE[:, 0, :, 0])
-        never = torch.full_like(nothing, float("-inf"))
-        scores = scores + torch.where(allowed_BK, nothing, never)[:, None, None]
+        kind = {"dtype": scores.dtype, "device": scores.device}
+        zero, never = torch.zeros(1, 1, **kind), torch.full((1, 1), float("-inf"), **kind)
+        scores = scores + torch.where(allowed_BK, zero, never)[:, None, None]
     return torch.softmax(scores, -1) @ v_BAKE
 
 
