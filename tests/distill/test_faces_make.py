@@ -91,8 +91,8 @@ def test_photos_become_aligned_faces_and_the_rest_is_listed_with_what_to_do(port
     assert refused["source"] == "p0/noise.jpg"
     assert refused["what"] == "no face was found"
     assert "seen clearly" in refused["hint"]
-    assert any("1 people have one photo" in line for line in made.manifest["warnings"])
-    assert any("1 photos were refused" in line for line in made.manifest["warnings"])
+    assert any("people with one photo only: 1;" in line for line in made.manifest["warnings"])
+    assert any("photos that were refused: 1," in line for line in made.manifest["warnings"])
 
 
 @needs.FACES

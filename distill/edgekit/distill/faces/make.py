@@ -296,11 +296,11 @@ def _finish(
     warnings = list(warnings)
     if alone:
         warnings.append(
-            f"{alone} people have one photo, too few for references of the same person: "
-            "they lend references of a wrong person only"
+            f"people with one photo only: {alone}; too few for references of the same person, so "
+            "they lend references of a wrong person"
         )
     if refused:
-        warnings.append(f"{len(refused)} photos were refused: see {REFUSED}")
+        warnings.append(f"photos that were refused: {len(refused)}, see {REFUSED}")
     splits = {entry.identity: entry.split for entry in entries}
     shards = sorted({entry.shard for entry in entries})
     finish_folder(
@@ -343,7 +343,8 @@ def _checked(faces: FaceSet) -> FaceSet:
         reasons = Counter(json.loads(line)["what"].split(":")[-1].strip() for line in lines)
         common = f" (most often: {reasons.most_common(1)[0][0]})" if reasons else ""
         raise BadInput(
-            f"usable faces of {len(people)} people are left, at least 2 are needed{common}",
+            f"usable faces of {'1 person' if people else '0 people'} are left, at least 2 people are "
+            f"needed{common}",
             hint=f"read {faces.folder / REFUSED}: it says for each photo what to do",
         )
     return faces
