@@ -343,7 +343,7 @@ def _checked(faces: FaceSet) -> FaceSet:
         reasons = Counter(json.loads(line)["what"].split(":")[-1].strip() for line in lines)
         common = f" (most often: {reasons.most_common(1)[0][0]})" if reasons else ""
         raise BadInput(
-            f"usable faces of {'1 person' if people else '0 people'} are left, at least 2 people are "
+            f"usable faces of {'1 person' if people else '0 people'} are left, at least 2 are "
             f"needed{common}",
             hint=f"read {faces.folder / REFUSED}: it says for each photo what to do",
         )
