@@ -161,11 +161,8 @@ def shared(
     keys = torch.cat((own[0], keys_BRMC.reshape(num, references * tokens, channels)), 1)
     values = torch.cat((own[1], values_BRMC.reshape(num, references * tokens, channels)), 1)
     there_BR = mask_BR.to(keys.dtype)
-    theirs_BK = there_BR[:, :, None].expand(-1, -1, tokens).reshape(num, references * tokens) > 0.5
-    mine_BK = torch.ones(num, own[0].shape[1], device=keys.device, dtype=torch.bool)
-    allowed_BK = torch.cat((mine_BK, theirs_BK), 1)
     logs_BNR = None if gate_BNR is None else torch.log(gate_BNR.float() + LEAST_GATE).to(keys.dtype)
-    return mixed(q_BNC, keys, values, head_dim, allowed_BK, logs_BNR)
+    return mixed(q_BNC, keys, values, head_dim, there_BR, logs_BNR)
 
 
 def mixed(
@@ -173,19 +170,20 @@ def mixed(
     k_BKC: Tensor,
     v_BKC: Tensor,
     head_dim: int,
-    allowed_BK: Tensor | None = None,
+    there_BR: Tensor | None = None,
     logs_BNR: Tensor | None = None,
 ) -> Tensor:
-    """Return softmax(q k / sqrt(E) + logs) v by heads; keys not allowed weigh nothing.
+    """Return softmax(q k / sqrt(E) + logs) v by heads; keys of references not there weigh nothing.
 
-    `logs_BNR` belong to the keys after the first N, which R references share equally. GPUs run
-    PyTorch's fused attention; elsewhere the products are written out, which every converter
-    understands. Both are the same function.
+    The first N keys are the queries' own, the others belong to R references of equal size.
+    `there_BR` is 1 where there is one, `logs_BNR` is added to its scores. GPUs run PyTorch's fused
+    attention; elsewhere the products are written out, which every converter understands. Both are
+    the same function.
     """
     heads = q_BNC.shape[2] // head_dim
     q, k, v = (_by_head(x, heads) for x in (q_BNC, k_BKC, v_BKC))
     run = fused if q.is_cuda else written_out
-    y_BANE = run(q, k, v, allowed_BK, logs_BNR)
+    y_BANE = run(q, k, v, there_BR, logs_BNR)
     return y_BANE.transpose(1, 2).reshape(q_BNC.shape)
 
 
@@ -193,33 +191,42 @@ def written_out(
     q_BANE: Tensor,
     k_BAKE: Tensor,
     v_BAKE: Tensor,
-    allowed_BK: Tensor | None,
+    there_BR: Tensor | None,
     logs_BNR: Tensor | None,
 ) -> Tensor:
     """Return the attention as two products and a softmax."""
     scores = q_BANE @ k_BAKE.transpose(2, 3) * q_BANE.shape[-1] ** -0.5
+    if there_BR is None:
+        return torch.softmax(scores, -1) @ v_BAKE
+    num, own = q_BANE.shape[0], q_BANE.shape[2]
+    theirs = scores[..., own:]
     if logs_BNR is not None:
-        num, own, references = logs_BNR.shape
-        tokens = (k_BAKE.shape[2] - own) // references
-        wide = logs_BNR[..., None].expand(-1, -1, -1, tokens).reshape(num, own, references * tokens)
-        mine = torch.zeros(num, own, own, device=wide.device, dtype=wide.dtype)
-        scores = scores + torch.cat((mine, wide), 2)[:, None]
-    if allowed_BK is not None:
-        kind = {"dtype": scores.dtype, "device": scores.device}
-        zero, never = torch.zeros(1, 1, **kind), torch.full((1, 1), float("-inf"), **kind)
-        scores = scores + torch.where(allowed_BK, zero, never)[:, None, None]
-    return torch.softmax(scores, -1) @ v_BAKE
+        tokens = theirs.shape[-1] // there_BR.shape[1]
+        wide = logs_BNR[..., None].expand(-1, -1, -1, tokens).reshape(num, own, -1)
+        theirs = theirs + wide[:, None]
+    # One row of zeros and -inf: constants as large as the scores would be stored in every file.
+    kind = {"dtype": scores.dtype, "device": scores.device}
+    zero, never = torch.zeros(1, 1, **kind), torch.full((1, 1), float("-inf"), **kind)
+    there_BK = _by_token(there_BR, theirs.shape[-1]) > 0.5
+    theirs = theirs + torch.where(there_BK, zero, never)[:, None, None]
+    return torch.softmax(torch.cat((scores[..., :own], theirs), -1), -1) @ v_BAKE
 
 
 def fused(
     q_BANE: Tensor,
     k_BAKE: Tensor,
     v_BAKE: Tensor,
-    allowed_BK: Tensor | None,
+    there_BR: Tensor | None,
     logs_BNR: Tensor | None,
 ) -> Tensor:
     """Return the same by PyTorch's fused kernels, which never write the scores."""
     scale, width = q_BANE.shape[-1] ** -0.5, v_BAKE.shape[-1]
+    mask = None
+    if there_BR is not None:
+        num, own = q_BANE.shape[0], q_BANE.shape[2]
+        mine = torch.ones(num, own, device=q_BANE.device, dtype=torch.bool)
+        there_BK = _by_token(there_BR, k_BAKE.shape[2] - own) > 0.5
+        mask = torch.cat((mine, there_BK), 1)[:, None, None]
     if logs_BNR is not None:
         # The logarithms as channels of queries, and of keys whose reference they are: as a mask
         # that needs a gradient they would be written out in full, B x A x N x K.
@@ -234,11 +241,16 @@ def fused(
         q_BANE = torch.cat((q_BANE, logs.to(q_BANE.dtype)), -1)
         k_BAKE = torch.cat((k_BAKE, owner), -1)
         v_BAKE = F.pad(v_BAKE, (0, references + fill))  # kernels want one width for all three
-    mask = None if allowed_BK is None else allowed_BK[:, None, None]
     mixed_BANE: Tensor = F.scaled_dot_product_attention(
         q_BANE, k_BAKE, v_BAKE, attn_mask=mask, scale=scale
     )
     return mixed_BANE[..., :width]
+
+
+def _by_token(there_BR: Tensor, tokens: int) -> Tensor:
+    """Repeat each reference's number for all of its tokens, B x (R * M)."""
+    num, references = there_BR.shape
+    return there_BR[:, :, None].expand(-1, -1, tokens // references).reshape(num, tokens)
 
 
 def _by_head(x_BNC: Tensor, heads: int) -> Tensor:
