@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from edgekit.distill.identity.encoder import OnePhoto, fresh_encoder
+from edgekit.distill.identity.layers import with_convolutions
 from edgekit.distill.identity.shape import TOY, IdentityShape
 
 ENCODER = fresh_encoder(TOY, seed=0).eval()
@@ -133,3 +134,15 @@ def test_the_weights_follow_from_the_seed_and_the_global_generator_is_left_alone
 def test_a_shape_that_cannot_be_is_refused(wrong):
     with pytest.raises(ValueError, match=r"must be|cannot be"):
         replace(TOY, **wrong)
+
+
+@torch.no_grad()
+def test_what_ships_has_convolutions_in_place_of_linear_layers_and_computes_the_same():
+    step = OnePhoto(ENCODER)
+    shipped = with_convolutions(step).eval()
+    image, state = photos(1, 1)[0], torch.rand(1, *TOY.state)
+
+    for one, two in zip(step(image, state), shipped(image, state), strict=True):
+        torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-5)
+    assert any(isinstance(layer, torch.nn.Linear) for layer in step.modules())
+    assert not any(isinstance(layer, torch.nn.Linear) for layer in shipped.modules())

@@ -6,6 +6,9 @@ Shape key, used as name suffixes in this file:
 
 from __future__ import annotations
 
+from copy import deepcopy
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -77,3 +80,35 @@ def joined_heads(x_BHTE: Tensor) -> Tensor:
     """Return B x T x W, the inverse of `split_heads`."""
     count, heads, tokens, channels = x_BHTE.shape
     return x_BHTE.transpose(1, 2).reshape(count, tokens, heads * channels)
+
+
+class Pointwise(nn.Module):
+    """A linear layer of tokens, computed as the 1x1 convolution that it is.
+
+    Phones have convolutions for which weights stay put and sums are kept in float32; of a product
+    of matrices some runtimes add up 256 terms in float16 (docs/identity.md has the difference).
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        """Take the weights of `linear`."""
+        super().__init__()
+        self.conv = nn.Conv2d(linear.in_features, linear.out_features, 1)
+        with torch.no_grad():
+            self.conv.weight.copy_(linear.weight[:, :, None, None])
+            assert self.conv.bias is not None
+            self.conv.bias.copy_(linear.bias)
+
+    def forward(self, x_BTW: Tensor) -> Tensor:
+        """Return the layer's tokens."""
+        made: Tensor = self.conv(x_BTW.transpose(1, 2).unsqueeze(-1))
+        return made.squeeze(-1).transpose(1, 2)
+
+
+def with_convolutions(module: nn.Module) -> nn.Module:
+    """Return a copy of `module` that computes the same without any linear layer."""
+    copied = deepcopy(module)
+    for name, layer in list(copied.named_modules()):
+        if isinstance(layer, nn.Linear):
+            parent, _, own = name.rpartition(".")
+            setattr(copied.get_submodule(parent), own, Pointwise(layer))
+    return copied

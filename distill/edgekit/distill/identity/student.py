@@ -35,6 +35,7 @@ from edgekit.core.store import (
 )
 from edgekit.distill.faces.sets import Faces
 from edgekit.distill.identity.encoder import IdentityEncoder, OnePhoto, fresh_encoder
+from edgekit.distill.identity.layers import with_convolutions
 from edgekit.distill.identity.shape import IdentityShape
 from edgekit.distill.program import (
     CALIBRATION,
@@ -90,7 +91,7 @@ def write_encoder(
     shape = encoder.shape
     encoder = encoder.float().cpu().eval().requires_grad_(False)
     encoder.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    student = OnePhoto(encoder)
+    student = with_convolutions(OnePhoto(encoder)).eval().requires_grad_(False)
     example = torch.zeros(1, 3, shape.size_px, shape.size_px), torch.zeros(1, *shape.state)
     with torch.no_grad():
         program = torch.export.export(student, example)
