@@ -119,6 +119,13 @@ RESULTS: Mapping[str, Measurement] = {
     ),
     "faults.json": Measurement(("benchmarks/faults.py --folder {work}/faults --out {out}",)),
     "gpu_latency.json": Measurement(("benchmarks/gpu_latency.py --out {out}",), GPU),
+    "identity": Measurement(
+        (
+            "benchmarks/identity/files.py --make {work}/identity",
+            "edgekit export {work}/identity",
+            "benchmarks/identity/files.py --bundle {work}/identity/bundle --out {out}/files.json",
+        )
+    ),
     "latency_256px_quiet_host.json": LATENCY,
     "latency_256px_shared_host.json": LATENCY,
     "optimize_concept_gan.json": Measurement(
