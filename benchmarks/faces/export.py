@@ -4,6 +4,7 @@
 
 Random weights (every layer does something, see `stirred`), random faces: this asks whether the
 files are the same function, with references, masks and codes as ports, not how good they look.
+Another call with the same --out replaces the rows of its own forms and targets only.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ def main() -> None:
     parser.add_argument("--toy", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    rows: list[dict[str, Any]] = []
+    before = json.loads(given.out.read_text())["files"] if given.out.is_file() else []
+    again = {(form, target) for form in given.forms for target in given.targets}
+    rows = [row for row in before if (row["form"], row["target"]) not in again]
     for form in given.forms:
         with tempfile.TemporaryDirectory() as place:
             student = Path(place) / "student"
