@@ -107,6 +107,10 @@ RESULTS: Mapping[str, Measurement] = {
             "benchmarks/faces_detector.py --portraits PORTRAITS --out {out}/detector.json",
             "benchmarks/faces_detector.py --people FACES --out {out}/heads.json",
             "benchmarks/faces_speed.py --faces FACES --out {out}/speed_cpu.json",
+            "benchmarks/faces/export.py --toy --size 64 --precisions fp32 int8 "
+            "--out {out}/restorer_export.json",
+            "benchmarks/faces/latency.py --calls 3 --out {out}/restorer_latency.json",
+            "benchmarks/faces/table.py",
         ),
         "aligned portraits, and heads rendered by `edgekit pairs faces`",
     ),
