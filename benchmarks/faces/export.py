@@ -59,7 +59,11 @@ def main() -> None:
     parser.add_argument("--toy", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    before = json.loads(given.out.read_text())["files"] if given.out.is_file() else []
+    protocol = f"export-faces-1/{given.size}px/{given.places} places/random weights"
+    known = json.loads(given.out.read_text()) if given.out.is_file() else None
+    if known and (known["protocol"], known["toy"]) != (protocol, given.toy):
+        parser.error(f"{given.out} holds other sizes: choose another --out")
+    before = known["files"] if known else []
     again = {(form, target) for form in given.forms for target in given.targets}
     rows = [row for row in before if (row["form"], row["target"]) not in again]
     for form in given.forms:
@@ -72,7 +76,7 @@ def main() -> None:
                 print(form, target, round(time.monotonic() - started, 1), "s", flush=True)
         rows[-1]["student"] = facts
         value = {
-            "protocol": f"export-faces-1/{given.size}px/{given.places} places/random weights",
+            "protocol": protocol,
             "toy": given.toy,
             "host": host(),
             "tools": installed_versions(),
