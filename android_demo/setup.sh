@@ -46,11 +46,15 @@ apt_of() {
     -o APT::Sandbox::User="$(id -un)" -o Acquire::Retries=3
 }
 
+mirror() { # of Debian: the one that this system's own packages come from, unless another is named
+  echo "${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' | grep -v security | sort -u | head -n 1)}"
+}
+
 suite() {
   local place=$work/$1
   [ -f "$place/updated" ] && return
   mkdir -p "$place/lists/partial" "$place/cache/archives/partial"
-  local from="[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${DEBIAN_MIRROR:-http://deb.debian.org/debian} $1 main"
+  local from="[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(mirror) $1 main"
   printf 'deb %s\ndeb-src %s\n' "$from" "$from" >"$place/sources.list"
   apt_of "$1" apt-get update >&2
   touch "$place/updated"

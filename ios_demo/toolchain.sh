@@ -15,7 +15,6 @@ set -euo pipefail
 
 ROOT=${EDGEKIT_SWIFT_ROOT:-${XDG_CACHE_HOME:-$HOME/.cache}/edgekit/swift-trixie}
 DONE=$ROOT/.edgekit-complete
-MIRROR=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 REPOSITORY=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 fail() { # status, sentence
@@ -48,7 +47,7 @@ install() {
   flock -n 9 || fail 4 "another install works on $ROOT: wait for it"
   if [ ! -f "$ROOT/.edgekit-base" ]; then
     rm -rf "${ROOT:?}"/* # what an interrupted run left
-    debootstrap --variant=minbase trixie "$ROOT" "$MIRROR"
+    debootstrap --variant=minbase trixie "$ROOT" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"}
     touch "$ROOT/.edgekit-base"
   fi
   # The host's way to its mirror (proxies, certificates) is the chroot's way, too.

@@ -127,7 +127,7 @@ def _cut(photo: Photo, size_px: int, bars: Bars, five: Points, face: Found) -> A
     if outside > bars.max_padding:
         raise FaceRefused(
             f"{outside:.0%} of the crop lies outside the photo",
-            hint="use a photo with room around the head, or raise --max-padding",
+            hint="use a photo with room around the head (`edgekit pairs faces` has --max-padding)",
         )
     native = float(np.hypot(*(square[1] - square[0])))
     return Aligned(
