@@ -112,7 +112,7 @@ def test_an_estimate_is_never_written_where_measurements_are(toy_bundle, tmp_pat
     ("words", "sentence"),
     [
         (["--estimate", "--device", "Galaxy S24"], "did you mean 'Samsung Galaxy S24'"),
-        (["--device", "Samsung Galaxy S24"], "--device needs --estimate"),
+        (["--device", "Samsung Galaxy S24"], "the names of phones go with --estimate"),
         (["--estimate", "--baseline", "teacher"], "--estimate measures nothing"),
     ],
 )

@@ -19,7 +19,8 @@ def device_kind(text: str) -> tuple[str, str]:
     """
     kind, _, name = text.partition(":")
     if kind not in KINDS:
-        raise unknown_name("kind of device", kind, KINDS)
+        error = unknown_name("kind of device", kind, KINDS)
+        raise EdgekitError(error.what, hint=f"{error.hint}; the names of phones go with --estimate")
     return kind, name
 
 

@@ -6,6 +6,7 @@ No runtime, no file and no model is needed; what checks feeds, cuts tiles and bl
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ from edgekit.core.tensors import Batch
 from edgekit.runtime.bundle import OpenBundle
 from edgekit.runtime.sessions.ports import checked
 
+KEPT = 8
+"""Calls that a fake session remembers: a video through it must not fill the memory."""
 _NOTHING = "0" * 64
 
 
@@ -36,8 +39,8 @@ class FakeSession:
     outputs: tuple[Port, ...]
     seconds: float = 0.0
     """How long a call takes at least."""
-    calls: list[Mapping[str, Batch]] = field(default_factory=list)
-    """What it was fed, call by call."""
+    calls: deque[Mapping[str, Batch]] = field(default_factory=lambda: deque(maxlen=KEPT))
+    """What the last calls were fed, the oldest first."""
 
     def run(self, feeds: Mapping[str, Batch]) -> Mapping[str, Batch]:
         """Map input names to arrays and return output names to arrays."""
