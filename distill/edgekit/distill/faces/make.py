@@ -21,12 +21,10 @@ from edgekit.core.images import load_photo, resized
 from edgekit.core.progress import Report, silent
 from edgekit.core.store import (
     MANIFEST,
-    complete,
     file_sha256,
     finish_folder,
     locked,
     read_json,
-    read_manifest,
     value_sha256,
     write_bytes,
     write_json,
@@ -53,6 +51,7 @@ from edgekit.distill.faces.store import (
     shard_entries,
     write_shard,
 )
+from edgekit.distill.shard_folders import claim, finished
 
 RECIPE = "recipe.json"
 FORMAT = 2
@@ -167,8 +166,8 @@ def write_faces(
     out = Path(out)
     recipe_sha256 = value_sha256(dict(recipe))
     with locked(out):
-        if not _finished(out, recipe_sha256):
-            _claim(out, dict(recipe))
+        if not finished(out, recipe_sha256, kind=KIND, index=INDEX):
+            claim(out, dict(recipe), place=RECIPE, what="faces")
             (out / MANIFEST).unlink(missing_ok=True)
             entries, refused = _all_shards(face, count, shard, out, report)
             warnings: list[str] = []
@@ -250,34 +249,6 @@ def _all_shards(
         refused += [Refused(**one) for one in read_json(notes)]
         report("faces", last, count)
     return entries, refused
-
-
-def _claim(out: Path, recipe: dict[str, Any]) -> None:
-    """Write the recipe, or refuse a folder that another recipe has begun."""
-    place = out / RECIPE
-    recipe = json.loads(json.dumps(recipe))
-    if place.is_file() and any(out.glob("faces-*.tar")):
-        found = read_json(place)
-        other = sorted(
-            key for key in recipe.keys() | found.keys() if recipe.get(key) != found.get(key)
-        )
-        if other:
-            raise EdgekitError(
-                f"{out} holds faces that were made with another {' and '.join(other[:3])}",
-                hint="choose another --out, or delete that folder",
-            )
-    elif (out / MANIFEST).is_file():
-        raise EdgekitError(f"{out} holds something other than faces", hint="choose another --out")
-    write_json(place, recipe)
-
-
-def _finished(out: Path, recipe_sha256: str) -> bool:
-    if not complete(out, kind=KIND, recipe_sha256=recipe_sha256):
-        return False
-    manifest = read_manifest(out, kind=KIND)
-    listed = [(out / INDEX, manifest["index_sha256"])]
-    listed += [(out / shard["path"], shard["sha256"]) for shard in manifest["shards"]]
-    return all(path.is_file() and file_sha256(path) == sha256 for path, sha256 in listed)
 
 
 def _finish(

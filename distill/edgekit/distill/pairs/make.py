@@ -13,20 +13,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from edgekit.core.errors import EdgekitError, QualityFailed
+from edgekit.core.errors import QualityFailed
 from edgekit.core.progress import Report, silent
 from edgekit.core.seams import Teacher
 from edgekit.core.store import (
     MANIFEST,
-    complete,
     file_sha256,
     finish_folder,
     locked,
-    read_json,
-    read_manifest,
     value_sha256,
     write_bytes,
-    write_json,
 )
 from edgekit.distill.pairs.quality import duplicates
 from edgekit.distill.pairs.settings import PairSettings
@@ -40,6 +36,7 @@ from edgekit.distill.pairs.store import (
     line_of,
     open_pairs,
 )
+from edgekit.distill.shard_folders import claim, finished
 
 RECIPE = "recipe.json"
 FORMAT = 1
@@ -71,8 +68,8 @@ def make_pairs(
     recipe = _recipe(settings, teacher, sources)
     recipe_sha256 = value_sha256(recipe)
     with locked(out):
-        if not _finished(out, recipe_sha256):
-            _claim(out, recipe)
+        if not finished(out, recipe_sha256, kind=KIND, index=INDEX):
+            claim(out, recipe, place=RECIPE, what="pairs")
             (out / MANIFEST).unlink(missing_ok=True)
             entries = all_shards(settings, teacher, sources, out, report)
             _finish(out, entries, recipe_sha256, settings, teacher, sources)
@@ -88,34 +85,6 @@ def _recipe(settings: PairSettings, teacher: Teacher, sources: Sources) -> dict[
         "sampling": dict(sampling),
         "photos": [list(pair) for pair in zip(sources.names, sources.hashes, strict=True)],
     }
-
-
-def _claim(out: Path, recipe: dict[str, Any]) -> None:
-    """Write the recipe, or refuse a folder that another recipe has begun."""
-    place = out / RECIPE
-    if place.is_file() and any(out.glob("pairs-*.tar")):
-        found = read_json(place)
-        other = sorted(
-            key for key in recipe.keys() | found.keys() if recipe.get(key) != found.get(key)
-        )
-        if other:
-            raise EdgekitError(
-                f"{out} holds pairs that were made with another {' and '.join(other[:3])}",
-                hint="choose another --out, or delete that folder",
-            )
-    elif (out / MANIFEST).is_file():
-        raise EdgekitError(f"{out} holds something other than pairs", hint="choose another --out")
-    write_json(place, recipe)
-
-
-def _finished(out: Path, recipe_sha256: str) -> bool:
-    """Tell whether nothing is left to do: the manifest is there and so is every byte it lists."""
-    if not complete(out, kind=KIND, recipe_sha256=recipe_sha256):
-        return False
-    manifest = read_manifest(out, kind=KIND)
-    listed = [(out / INDEX, manifest["index_sha256"])]
-    listed += [(out / shard["path"], shard["sha256"]) for shard in manifest["shards"]]
-    return all(path.is_file() and file_sha256(path) == sha256 for path, sha256 in listed)
 
 
 def _finish(
