@@ -25,7 +25,7 @@ from edgekit.core.errors import EdgekitError
 from edgekit.core.manifest import BundleManifest
 from edgekit.core.seams import Port
 from edgekit.core.versions import installed_versions
-from edgekit.distill.program import StudentFacts, host
+from edgekit.distill.program import StudentFacts, host, write_ported
 from edgekit.distill.restorer.one_step import Form, OneStep, one_step
 from edgekit.distill.restorer.phone import PHONE, TOY_PHONE, PhoneRestorer, fresh_phone
 from edgekit.distill.restorer.ship import (
@@ -35,7 +35,6 @@ from edgekit.distill.restorer.ship import (
     input_ports,
     memory_ports,
     output_port,
-    write_ported,
 )
 from edgekit.distill.restorer.stages import Plan
 from edgekit.distill.restorer.unet import fresh_unet
@@ -132,8 +131,11 @@ def write(form: str, folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         outputs=outputs,
         calibration=feeds,
         heldout=feeds,
-        quality={},
-        facts=StudentFacts(name=form, prompt="", teacher="none", recipe_sha256="0" * 64),
+        facts=StudentFacts(
+            name=form,
+            form="enroller" if form == "enroller" else "restorer",
+            recipe_sha256="0" * 64,
+        ),
     )
     return {key: manifest[key] for key in ("name", "size_px", "parameters", "gmac")}
 

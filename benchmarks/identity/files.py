@@ -48,7 +48,8 @@ def make(folder: Path) -> None:
     from edgekit.distill.faces.sets import Faces
     from edgekit.distill.identity.encoder import fresh_encoder
     from edgekit.distill.identity.shape import IdentityShape
-    from edgekit.distill.identity.student import EncoderFacts, write_encoder
+    from edgekit.distill.identity.student import write_encoder
+    from edgekit.distill.program import StudentFacts
 
     shape, count = IdentityShape(), 24
     dice = torch.Generator().manual_seed(0)
@@ -62,7 +63,7 @@ def make(folder: Path) -> None:
         people=tuple(f"nobody-{i}" for i in range(count)),
         keys=tuple(f"{i:06d}" for i in range(count)),
     )
-    facts = EncoderFacts(recipe_sha256="0" * 64, name="untrained")
+    facts = StudentFacts(recipe_sha256="0" * 64, name="untrained")
     write_encoder(folder, fresh_encoder(shape, seed=0), faces, faces, facts)
 
 

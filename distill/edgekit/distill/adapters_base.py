@@ -7,37 +7,28 @@ that ranges are measured and files are compared with every part of the second in
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from edgekit.core.errors import EdgekitError
 from edgekit.core.progress import Report, silent
 from edgekit.core.store import (
     complete,
-    file_sha256,
-    finish_folder,
     locked,
     prepared_folder,
     read_manifest,
-    size_bytes,
     value_sha256,
-    write_bytes,
 )
 from edgekit.core.tensors import Batch, Photos
 from edgekit.distill.adapters import AdaptedStudent, Block, adapted_student, ports
 from edgekit.distill.adapters_pack import concept_of_text, known_concepts
 from edgekit.distill.base import Base
 from edgekit.distill.pairs.sources import draw_crop, open_sources
-from edgekit.distill.program import CALIBRATION, HELDOUT, KIND, PROGRAM, host, write_npz
+from edgekit.distill.program import KIND, StudentFacts, write_ported
 from edgekit.distill.ranks import Ranks, as_ranks
-from edgekit.distill.students.cost import count_macs, count_parameters
 
 NAME = "base"
 FORMAT = 1
@@ -90,26 +81,39 @@ def write_base(
         )
     with locked(folder):
         student = adapted_student(base.generator, size_px=size_px, capacity=ranks)
-        for turn, (name, count, regions) in enumerate(
-            (
-                (CALIBRATION, CALIBRATION_PHOTOS, sources.train),
-                (HELDOUT, HELDOUT_PHOTOS, sources.heldout),
-            )
+        samples = []
+        for turn, (count, regions) in enumerate(
+            ((CALIBRATION_PHOTOS, sources.train), (HELDOUT_PHOTOS, sources.heldout))
         ):
             pictures = [
                 draw_crop(regions, i, sources.load, size_px=size_px, seed=1000 * turn + i)[1]
                 for i in range(count)
             ]
-            write_samples(folder / name, np.stack(pictures), plan.base, student, every=2 - turn)
-        _write_program(folder / PROGRAM, student, size_px)
-        _finish(folder, plan, student, sources.licence)
-    return read_manifest(folder, kind=KIND)
+            samples.append(samples_of(np.stack(pictures), plan.base, student, every=2 - turn))
+        inputs, outputs = ports(size_px, student.layout)
+        return write_ported(
+            folder,
+            student,
+            inputs=inputs,
+            outputs=outputs,
+            calibration=samples[0],
+            heldout=samples[1],
+            weights={},
+            facts=StudentFacts(
+                name=NAME,
+                form="base",
+                recipe_sha256=plan.sha256,
+                base_sha256=base.sha256,
+                licences={"base": base.card.get("licence"), "photos": sources.licence},
+                extra={"adapter_input": student.layout.entry(base.sha256)},
+            ),
+        )
 
 
-def write_samples(
-    path: Path, photos: Photos, base: Base, student: AdaptedStudent, *, every: int
-) -> None:
-    """Write `photos` with a concept each; every `every`-th one gets random factors."""
+def samples_of(
+    photos: Photos, base: Base, student: AdaptedStudent, *, every: int
+) -> dict[str, Batch]:
+    """Return `photos` with a concept each; every `every`-th one gets random factors."""
     prompts = known_concepts(base) or ("make it night",)
     random = np.random.default_rng(len(photos))
     vectors = [
@@ -118,7 +122,7 @@ def write_samples(
         )
         for i in range(len(photos))
     ]
-    write_npz(path, image=photos, adapter=np.concatenate(vectors))
+    return {"image": photos, "adapter": np.concatenate(vectors)}
 
 
 def _vector(
@@ -144,44 +148,3 @@ def _typical(block: Block, random: np.random.Generator) -> Batch:
     deviation = TYPICAL_B if block.name.endswith(".B") else (3 * block.columns) ** -0.5
     values: Batch = random.normal(0.0, deviation, block.rows * block.columns)
     return values
-
-
-def _examples(student: AdaptedStudent, size_px: int) -> tuple[Tensor, Tensor]:
-    return torch.zeros(1, 3, size_px, size_px), torch.zeros(1, student.layout.length)
-
-
-def _write_program(path: Path, student: AdaptedStudent, size_px: int) -> None:
-    with torch.no_grad():
-        program = torch.export.export(student, _examples(student, size_px))
-    # torch writes to a path that ends in .pt2; the rename makes it appear at once.
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".pt2-") as place:
-        made = Path(place) / path.name
-        torch.export.save(program, made)
-        write_bytes(path, made.read_bytes())
-
-
-def _finish(folder: Path, plan: _Plan, student: AdaptedStudent, licence: str) -> None:
-    inputs, outputs = ports(plan.size_px, student.layout)
-    names: Sequence[str] = (PROGRAM, CALIBRATION, HELDOUT)
-    facts = {
-        "name": NAME,
-        "prompt": "",
-        "teacher": "none",
-        "size_px": plan.size_px,
-        "inputs": [asdict(port) for port in inputs],
-        "outputs": [asdict(port) for port in outputs],
-        "parameters": count_parameters(student),
-        "gmac": round(count_macs(student, *_examples(student, plan.size_px)) / 1e9, 4),
-        "base_sha256": plan.base.sha256,
-        "adapter": None,
-        "adapter_input": student.layout.entry(plan.base.sha256),
-        "files": {
-            name: {"sha256": file_sha256(folder / name), "bytes": size_bytes(folder / name)}
-            for name in names
-        },
-        "quality": {},
-        "host": host(),
-        "seed": 0,
-        "licences": {"base": plan.base.card.get("licence"), "photos": licence},
-    }
-    finish_folder(folder, kind=KIND, recipe_sha256=plan.sha256, facts=facts)

@@ -1,11 +1,14 @@
-"""The student folder: one saved program, its weights, its pictures, and a manifest that comes last.
+"""The student folder: one saved program, its weights, its samples, and a manifest that comes last.
 
-student.pt2            torch.export program: ``image`` (1, 3, size, size) -> ``image_out``
-weights.safetensors    the same weights, adapters merged, independent of the size
+student.pt2            torch.export program of one sample: a port an input, a port an output
+weights.safetensors    its weights, or those that training goes on from
 adapter.safetensors    the low-rank factors alone (only of an adapted student)
-calibration.npz        image: training photos that cover the rest, for quantizers
-heldout.npz            image, teacher: pairs that no training saw
-manifest.json          ports, hashes, cost, quality, provenance
+calibration.npz        an array an input port: training samples, for quantizers
+heldout.npz            the same of samples that no training saw; ``teacher``: what they should give
+manifest.json          form, ports, parts, hashes, cost, quality, provenance
+
+A part is a student folder inside this one. Every kind of student is written by `write_ported`;
+`write_student` does it for those of one picture in and one out.
 """
 
 from __future__ import annotations
@@ -15,8 +18,8 @@ import os
 import platform
 import tempfile
 import warnings
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,16 +57,23 @@ class StudentFacts:
     """What the manifest says about a student besides what can be read off its files."""
 
     name: str
-    prompt: str
-    teacher: str
     recipe_sha256: str
+    form: str = "concept"
+    """What the program is for: concept, base, restorer, enroller, identity, mesh, field."""
+    prompt: str = ""
+    teacher: str = "none"
     seed: int = 0
     base_sha256: str | None = None
     adapter: Mapping[str, Any] | None = None
     """Facts of ``adapter.safetensors``, which then lies in the folder: rank, trainable."""
+    quality: Mapping[str, Any] = field(default_factory=dict)
     losses: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     licences: Mapping[str, Any] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """Name -> student folder inside this one that is exported with it, such as the enroller."""
+    assets: Mapping[str, str] = field(default_factory=dict)
+    """Name -> other file of the folder that the program is of no use without."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """More keys of the manifest."""
 
@@ -90,31 +100,69 @@ def write_student(
     that cover them best are kept; `heldout` are photos never trained on and the teacher's edits.
     Raises OutputError if `folder` cannot be written.
     """
-    prepared_folder(folder)
-    student = student.float().cpu().eval().requires_grad_(False)
-    image = torch.zeros(1, 3, size_px, size_px)
-    with torch.no_grad():
-        program = torch.export.export(student, (image,))
-    write_program(folder / PROGRAM, program)
-    state = {name: value.contiguous() for name, value in _weights(student).items()}
-    write_bytes(folder / WEIGHTS, safetensors_bytes(state))
-    write_npz(folder / CALIBRATION, image=calibration[spread(calibration, CALIBRATION_PHOTOS)])
+    student = student.float().cpu().eval()
     sources, edits = heldout
-    write_npz(folder / HELDOUT, image=sources, teacher=edits)
-    made = edited(student, sources)
+    image, image_out = ports(size_px)
+    return write_ported(
+        folder,
+        student,
+        inputs=[image],
+        outputs=[image_out],
+        calibration={"image": calibration[spread(calibration, CALIBRATION_PHOTOS)]},
+        heldout={"image": sources, "teacher": edits},
+        facts=replace(facts, quality=quality(sources, edits, edited(student, sources))),
+    )
+
+
+def write_ported(
+    folder: Path,
+    program: nn.Module,
+    *,
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    calibration: Mapping[str, Batch],
+    heldout: Mapping[str, Batch],
+    facts: StudentFacts,
+    size_px: int | None = None,
+    weights: Mapping[str, Tensor] | None = None,
+) -> dict[str, Any]:
+    """Write a student folder of any number of ports and return its manifest.
+
+    `program` takes and returns a tensor a port, of just its shape. `calibration` and `heldout` hold
+    an array an input port, samples along the first axis: of a port (1, ...) an array (n, ...), of a
+    picture's uint8 (n, S, S, 3). `size_px` is the side of its pictures (default: the last axis of
+    the first port). `weights` are stored in place of the program's own; if empty, there is no such
+    file. What `facts` names as parts and assets lies in the folder already. Raises OutputError if
+    it cannot be written.
+    """
+    prepared_folder(folder)
+    program = program.float().cpu().eval().requires_grad_(False)
+    example = tuple(torch.zeros(port.shape) for port in inputs)
+    with torch.no_grad():
+        saved = torch.export.export(program, example)
+    write_program(folder / PROGRAM, saved)
+    kept = program.state_dict() if weights is None else weights
+    state = {name: v.contiguous() for name, v in kept.items() if v.is_floating_point()}
+    if state:
+        write_bytes(folder / WEIGHTS, safetensors_bytes(state))
+    write_npz(folder / CALIBRATION, **calibration)
+    write_npz(folder / HELDOUT, **heldout)
     manifest = {
         "name": facts.name,
+        "form": facts.form,
         "prompt": facts.prompt,
         "teacher": facts.teacher,
-        "size_px": size_px,
-        "inputs": [asdict(ports(size_px)[0])],
-        "outputs": [asdict(ports(size_px)[1])],
-        "parameters": count_parameters(student),
-        "gmac": round(count_macs(student, image) / 1e9, 4),
+        "size_px": size_px or inputs[0].shape[-1],
+        "inputs": [asdict(port) for port in inputs],
+        "outputs": [asdict(port) for port in outputs],
+        "parameters": count_parameters(program),
+        "gmac": round(count_macs(program, *example) / 1e9, 4),
         "base_sha256": facts.base_sha256,
         "adapter": _adapter(folder, facts.adapter),
-        "files": _files(folder),
-        "quality": quality(sources, edits, made),
+        "parts": dict(facts.parts),
+        "assets": dict(facts.assets),
+        "files": _files(folder, list(facts.assets.values())),
+        "quality": dict(facts.quality),
         "losses": dict(facts.losses),
         "seconds": round(facts.seconds, 2),
         "host": host(),
@@ -167,11 +215,6 @@ def write_program(path: Path, program: torch.export.ExportedProgram) -> None:
         write_bytes(path, made.read_bytes())
 
 
-def _weights(student: nn.Module) -> dict[str, Tensor]:
-    state: dict[str, Tensor] = student.state_dict()
-    return {name: value for name, value in state.items() if value.is_floating_point()}
-
-
 def _adapter(folder: Path, facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if facts is None:
         return None
@@ -179,12 +222,12 @@ def _adapter(folder: Path, facts: Mapping[str, Any] | None) -> dict[str, Any] | 
     return {"path": ADAPTER, "sha256": file_sha256(path), "bytes": size_bytes(path), **facts}
 
 
-def _files(folder: Path) -> dict[str, dict[str, Any]]:
+def _files(folder: Path, assets: Sequence[str]) -> dict[str, dict[str, Any]]:
     names = (PROGRAM, WEIGHTS, ADAPTER, CALIBRATION, HELDOUT, "recipe.toml", "preview.png")
     return {
         name: {"sha256": file_sha256(folder / name), "bytes": size_bytes(folder / name)}
-        for name in (*names, "log.jsonl", "search.json")
-        if (folder / name).is_file()
+        for name in (*names, "log.jsonl", "search.json", *assets)
+        if (folder / name).is_file() or name in assets
     }
 
 

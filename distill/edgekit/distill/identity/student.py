@@ -10,9 +10,7 @@ manifest.json          ports, shape, how alike codes of one person and of two ar
 from __future__ import annotations
 
 import math
-import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,50 +18,21 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as safetensors_values
-from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from edgekit.core.errors import BadInput
 from edgekit.core.seams import Port
-from edgekit.core.store import (
-    file_sha256,
-    finish_folder,
-    prepared_folder,
-    read_manifest,
-    size_bytes,
-    write_bytes,
-)
+from edgekit.core.store import file_sha256, read_manifest
 from edgekit.distill.faces.sets import Faces
 from edgekit.distill.identity.encoder import IdentityEncoder, OnePhoto, fresh_encoder
 from edgekit.distill.identity.layers import with_convolutions
 from edgekit.distill.identity.shape import IdentityShape
-from edgekit.distill.program import (
-    CALIBRATION,
-    HELDOUT,
-    KIND,
-    PROGRAM,
-    WEIGHTS,
-    host,
-    write_npz,
-)
-from edgekit.distill.students.cost import count_macs, count_parameters
+from edgekit.distill.program import KIND, WEIGHTS, StudentFacts, write_ported
 
 SAMPLES = 24
 """Faces in calibration.npz and in heldout.npz."""
 CODE_RANGE = 4.0
 """Almost all values of a code are smaller; differences of exported files are measured by it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncoderFacts:
-    """What the manifest says besides what can be read off the encoder."""
-
-    recipe_sha256: str
-    name: str = "identity"
-    seed: int = 0
-    seconds: float = 0.0
-    quality: Mapping[str, Any] = field(default_factory=dict)
-    licences: Mapping[str, str] = field(default_factory=dict)
 
 
 def ports(
@@ -80,55 +49,30 @@ def ports(
 
 
 def write_encoder(
-    folder: Path, encoder: IdentityEncoder, train: Faces, heldout: Faces, facts: EncoderFacts
+    folder: Path, encoder: IdentityEncoder, train: Faces, heldout: Faces, facts: StudentFacts
 ) -> dict[str, Any]:
     """Write the student folder of `encoder` and return its manifest.
 
     `train` and `heldout` have faces of the encoder's size. Raises OutputError if `folder` cannot be
     written.
     """
-    prepared_folder(folder)
     shape = encoder.shape
     encoder = encoder.float().cpu().eval().requires_grad_(False)
     encoder.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    student = with_convolutions(OnePhoto(encoder)).eval().requires_grad_(False)
-    example = torch.zeros(1, 3, shape.size_px, shape.size_px), torch.zeros(1, *shape.state)
-    with torch.no_grad():
-        program = torch.export.export(student, example)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".pt2-") as place:
-        made = Path(place) / PROGRAM
-        torch.export.save(program, made)
-        write_bytes(folder / PROGRAM, made.read_bytes())
-    state = {name: value.contiguous() for name, value in encoder.state_dict().items()}
-    write_bytes(folder / WEIGHTS, safetensors_bytes(state))
     samples = _samples(encoder, train)
-    write_npz(folder / CALIBRATION, **samples)
-    write_npz(folder / HELDOUT, **_samples(encoder, heldout))
     inputs, outputs = ports(shape, state_range=_rounded_up(np.abs(samples["sums"]).max()))
-    files = (PROGRAM, WEIGHTS, CALIBRATION, HELDOUT)
-    manifest = {
-        "name": facts.name,
-        "prompt": "",
-        "teacher": "none",
-        "size_px": shape.size_px,
-        "identity_shape": asdict(shape),
-        "inputs": [asdict(port) for port in inputs],
-        "outputs": [asdict(port) for port in outputs],
-        "parameters": count_parameters(student),
-        "gmac": round(count_macs(student, *example) / 1e9, 4),
-        "adapter": None,
-        "files": {
-            file: {"sha256": file_sha256(folder / file), "bytes": size_bytes(folder / file)}
-            for file in files
-        },
-        "quality": dict(facts.quality),
-        "seconds": round(facts.seconds, 2),
-        "host": host(),
-        "seed": facts.seed,
-        "licences": dict(facts.licences),
-    }
-    finish_folder(folder, kind=KIND, recipe_sha256=facts.recipe_sha256, facts=manifest)
-    return read_manifest(folder, kind=KIND)
+    return write_ported(
+        folder,
+        with_convolutions(OnePhoto(encoder)),
+        inputs=inputs,
+        outputs=outputs,
+        calibration=samples,
+        heldout=_samples(encoder, heldout),
+        weights=encoder.state_dict(),
+        facts=replace(
+            facts, form="identity", extra={**facts.extra, "identity_shape": asdict(shape)}
+        ),
+    )
 
 
 def read_encoder(folder: Path) -> tuple[IdentityEncoder, dict[str, Any]]:

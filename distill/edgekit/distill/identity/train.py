@@ -15,8 +15,8 @@ from edgekit.distill.faces.store import open_faces
 from edgekit.distill.identity.fit import faces_sha256, fit_identity
 from edgekit.distill.identity.judging import separation
 from edgekit.distill.identity.recipe import IdentityRecipe
-from edgekit.distill.identity.student import EncoderFacts, write_encoder
-from edgekit.distill.program import KIND
+from edgekit.distill.identity.student import write_encoder
+from edgekit.distill.program import KIND, StudentFacts
 
 WORK = "work"
 
@@ -48,7 +48,8 @@ def train_identity(
         if encoder is None:
             return None
         found = separation(encoder.cpu(), val)
-        facts = EncoderFacts(
+        facts = StudentFacts(
+            name="identity",
             recipe_sha256=sha256,
             seed=recipe.seed,
             seconds=time.monotonic() - began,

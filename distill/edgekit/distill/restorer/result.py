@@ -21,7 +21,7 @@ from edgekit.core.store import (
 from edgekit.distill.faces.sets import FaceBatch, Faces, FaceSampler
 from edgekit.distill.metrics import as_photos, quality
 from edgekit.distill.preview import write_preview
-from edgekit.distill.program import StudentFacts, host
+from edgekit.distill.program import StudentFacts, host, write_ported
 from edgekit.distill.restorer.bases import Base
 from edgekit.distill.restorer.one_step import OneStep, Restorer, memory_bytes
 from edgekit.distill.restorer.phone import PhoneRestorer
@@ -34,7 +34,6 @@ from edgekit.distill.restorer.ship import (
     input_ports,
     memory_ports,
     output_port,
-    write_ported,
 )
 from edgekit.distill.restorer.stages import CodeEncoder, least_references
 from edgekit.distill.restorer.turbo import ADAPTER, TurboRestorer, save_turbo
@@ -117,7 +116,7 @@ def ship_restorer(
     if kind == "memory":
         assert isinstance(network, OneStep)
         one = memory_bytes(network.network.shape, recipe.size_px)
-        references |= {"memory_bytes_per_reference": one, "enroller": "enroller"}
+        references |= {"memory_bytes_per_reference": one}
     return write_ported(
         folder,
         program,
@@ -125,16 +124,18 @@ def ship_restorer(
         outputs=[output_port(recipe.size_px)],
         calibration=_feeds(inputs, network, calibration),
         heldout={**_feeds(inputs, network, heldout), "teacher": as_photos(heldout.target)},
-        quality=scores,
         facts=StudentFacts(
+            form="restorer",
             name=recipe.name if kind != "phone" else f"{recipe.name}-phone",
             prompt="restore the portrait",
             teacher="none" if kind != "phone" else recipe.name,
             recipe_sha256=inputs.sha256,
             seed=recipe.seed,
             base_sha256=base_sha256,
+            quality=scores,
             seconds=60 * recipe.minutes,
             licences=inputs.licences,
+            parts={"enroller": "enroller"} if kind == "memory" else {},
             extra={"references": references},
         ),
     )
@@ -226,11 +227,9 @@ def ship_enroller(inputs: Inputs, network: OneStep, folder: Path, base_sha256: s
         outputs=memory_ports(network.branch.shape, recipe.size_px, 1),
         calibration={"image": calibration},
         heldout={"image": heldout},
-        quality={},
         facts=StudentFacts(
+            form="enroller",
             name=f"{recipe.name}-enroller",
-            prompt="",
-            teacher="none",
             recipe_sha256=inputs.sha256,
             seed=recipe.seed,
             base_sha256=base_sha256,

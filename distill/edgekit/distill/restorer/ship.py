@@ -15,37 +15,14 @@ stand for nobody.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from edgekit.core.seams import Port
-from edgekit.core.store import (
-    file_sha256,
-    finish_folder,
-    prepared_folder,
-    read_manifest,
-    size_bytes,
-    write_bytes,
-)
 from edgekit.core.tensors import Batch
-from edgekit.distill.program import (
-    CALIBRATION,
-    HELDOUT,
-    KIND,
-    PROGRAM,
-    WEIGHTS,
-    StudentFacts,
-    host,
-    write_npz,
-    write_program,
-)
 from edgekit.distill.restorer.attention import Memory
 from edgekit.distill.restorer.diffusion import ONE_STEP_LEVEL, REFERENCE_LEVEL, picture_of
 from edgekit.distill.restorer.one_step import (
@@ -56,7 +33,6 @@ from edgekit.distill.restorer.one_step import (
 )
 from edgekit.distill.restorer.phone import PhoneRestorer
 from edgekit.distill.restorer.unet import PER_SCALE, UNet, UNetShape, at_level
-from edgekit.distill.students.cost import count_macs, count_parameters
 
 MEMORY_RANGE, CODE_RANGE = 4.0, 4.0
 """Most of the values of a memory and of a code: files are compared on this scale."""
@@ -161,62 +137,6 @@ def input_ports(restorer: OneStep | PhoneRestorer, size_px: int) -> tuple[Port, 
 def output_port(size_px: int) -> Port:
     """Return the restored picture's port."""
     return Port("image_out", (1, 3, size_px, size_px))
-
-
-def write_ported(
-    folder: Path,
-    program: nn.Module,
-    *,
-    inputs: Sequence[Port],
-    outputs: Sequence[Port],
-    calibration: Mapping[str, Batch],
-    heldout: Mapping[str, Batch],
-    quality: Mapping[str, Any],
-    facts: StudentFacts,
-) -> dict[str, Any]:
-    """Write a student folder of any number of ports and return its manifest.
-
-    `calibration` and `heldout` hold an array a port, samples along the first axis, pictures as
-    uint8 (n, S, S, 3). Raises OutputError if `folder` cannot be written.
-    """
-    prepared_folder(folder)
-    program = program.float().cpu().eval().requires_grad_(False)
-    example = tuple(torch.zeros(port.shape) for port in inputs)
-    with torch.no_grad():
-        saved = torch.export.export(program, example)
-    write_program(folder / PROGRAM, saved)
-    state = {name: value.contiguous() for name, value in program.state_dict().items()}
-    floating = {name: value for name, value in state.items() if value.is_floating_point()}
-    write_bytes(folder / WEIGHTS, safetensors_bytes(floating))
-    write_npz(folder / CALIBRATION, **calibration)
-    write_npz(folder / HELDOUT, **heldout)
-    files = (PROGRAM, WEIGHTS, CALIBRATION, HELDOUT, "recipe.toml", "preview.png", "log.jsonl")
-    manifest = {
-        "name": facts.name,
-        "prompt": facts.prompt,
-        "teacher": facts.teacher,
-        "size_px": inputs[0].shape[-1],
-        "inputs": [asdict(port) for port in inputs],
-        "outputs": [asdict(port) for port in outputs],
-        "parameters": count_parameters(program),
-        "gmac": round(count_macs(program, *example) / 1e9, 4),
-        "base_sha256": facts.base_sha256,
-        "adapter": None,
-        "files": {
-            name: {"sha256": file_sha256(folder / name), "bytes": size_bytes(folder / name)}
-            for name in files
-            if (folder / name).is_file()
-        },
-        "quality": dict(quality),
-        "losses": dict(facts.losses),
-        "seconds": round(facts.seconds, 2),
-        "host": host(),
-        "seed": facts.seed,
-        "licences": dict(facts.licences),
-        **facts.extra,
-    }
-    finish_folder(folder, kind=KIND, recipe_sha256=facts.recipe_sha256, facts=manifest)
-    return read_manifest(folder, kind=KIND)
 
 
 @torch.no_grad()
