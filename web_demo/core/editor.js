@@ -1,15 +1,11 @@
 /** A bundle opened for use: its model loaded once, switched between concepts, timed in its parts. */
 import { blended, inputVector, readConcept } from "./concepts.js";
+import { golden, started } from "./engine.js";
 import { EdgekitError } from "./errors.js";
 import { fetched } from "./files.js";
 import { checkedManifest, picturePort, runnable, tileSize } from "./manifest.js";
-import { readNpz } from "./npz.js";
 import { toLevels, toPort } from "./pixels.js";
-import { parity } from "./statistics.js";
 import { editTiled } from "./tiles.js";
-
-const ENGINES = { tflite: "../engines/litert.js", onnx: "../engines/onnx.js" };
-const STANDARD = { low: -1, high: 1, layout: "nchw" };
 
 /** Read and check the manifest of the bundle at `folder` (a URL ending in a slash). */
 export async function openBundle(folder) {
@@ -48,14 +44,9 @@ export class Editor {
    * @param {{accelerator: "wasm" | "webgpu", threads: number}} options
    */
   static async open(bundle, entry, options) {
-    const start = performance.now();
-    const { startEngine } = await import(new URL(ENGINES[entry.format], import.meta.url).href);
-    const [openFile, buffer] = await Promise.all([startEngine(options), fetched(bundle.folder, entry)]);
-    const started = performance.now();
-    const editor = new Editor(bundle, entry, await openFile(buffer, entry));
-    editor.startMs = started - start;
-    editor.loadMs = performance.now() - started;
-    return editor;
+    const { engine, startMs, loadMs } = await started(bundle, entry, options);
+    const editor = new Editor(bundle, entry, engine);
+    return Object.assign(editor, { startMs, loadMs });
   }
 
   /** The sides of what the model takes, [height, width]. */
@@ -139,47 +130,12 @@ export class Editor {
     return feeds;
   }
 
-  /** Run the golden vectors that Python wrote and compare, for values where black is -1 and white 1. */
-  async golden() {
-    const arrays = readNpz(await fetched(this.bundle.folder, this.bundle.manifest.golden));
-    const samples = this.bundle.manifest.golden.samples;
-    const unit = 2 / (this.output.high - this.output.low);
-    const found = { max_abs: 0, worst_db: Infinity, samples };
-    for (let i = 0; i < samples; i++) {
-      const feeds = {};
-      for (const port of this.entry.inputs) {
-        const values = sample(arrays.get(port.name), i, samples);
-        feeds[port.name] = tileSize(port) ? fromGolden(values, port) : values;
-      }
-      const got = (await this.engine.run(feeds))[this.output.name];
-      const wanted = fromGolden(sample(arrays.get(this.output.name), i, samples), this.output);
-      const { max_abs, psnr_db } = parity(wanted.map((x) => x * unit), got.map((x) => x * unit));
-      found.max_abs = Math.max(found.max_abs, max_abs);
-      found.worst_db = Math.min(found.worst_db, psnr_db);
-    }
-    return found;
+  /** Run the golden vectors that Python wrote and compare. */
+  golden() {
+    return golden(this.bundle, this.entry, this.engine);
   }
 
   close() {
     this.engine.close();
   }
-}
-
-function sample(array, index, count) {
-  const size = array.data.length / count;
-  return array.data.slice(index * size, (index + 1) * size);
-}
-
-/** Golden pictures are NCHW in [-1, 1]; return them as a port wants them. */
-function fromGolden(values, port) {
-  const count = values.length / 3;
-  const scale = (port.high - port.low) / (STANDARD.high - STANDARD.low);
-  const out = new Float32Array(values.length);
-  for (let i = 0; i < count; i++) {
-    for (let k = 0; k < 3; k++) {
-      const value = (values[k * count + i] - STANDARD.low) * scale + port.low;
-      out[port.layout === "nchw" ? k * count + i : i * 3 + k] = value;
-    }
-  }
-  return out;
 }
