@@ -1,0 +1,1 @@
+"""Teachers that draw a thing from words and a camera: world, renders, diffusion, guides."""
