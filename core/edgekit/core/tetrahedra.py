@@ -13,7 +13,8 @@ its number is 7 * point + direction - 1. So vertices are shared without comparin
 
 Vertices come in the order of their edges' numbers; triangles by cell, tetrahedron, and place in
 `CASES`. A vertex lies at ``lower + t * (upper - lower)`` with t = a / (a - b) of the field's
-values a at the lower and b at the upper end, after both ends were moved by the deformation.
+values a at the lower and b at the upper end, kept within `NEAREST` ... 1 - `NEAREST`, after both
+ends were moved by the deformation.
 
 Source: Doi and Koide 1991 (tetrahedra), Kuhn 1960 (the cut of the cube); as the mesh of a
 generator, Shen et al. 2021 (DMTet, arXiv:2111.04276), whose deformed vertices are kept here.
@@ -71,6 +72,10 @@ EDGE_DIRECTION: Table = TETRAHEDRA[:, EDGES].max(axis=2) ^ EDGE_LOWER
 
 BORDER = 1e-3
 """The least value of the field on the border of the lattice, whatever a model says there."""
+
+NEAREST = 1e-3
+"""The least share of an edge between a vertex and both ends: where a field is 0 at a point of the
+lattice, the vertices around it would coincide, and what shares places is no longer closed."""
 
 
 def closed(field: Lattice) -> Lattice:
