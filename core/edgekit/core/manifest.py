@@ -29,6 +29,9 @@ RelativePath = Annotated[str, Field(pattern=rf"^{_SEGMENT}(/{_SEGMENT})*$")]
 TargetName = Literal["onnx", "android", "ios", "tensorrt", "executorch", "openvino"]
 Format = Literal["onnx", "tflite", "mlpackage", "aimodel", "engine", "trt", "pte", "openvino"]
 """Suffix of a model file. mlpackage, aimodel, engine, trt and openvino are folders."""
+FORMS = ("concept", "base", "restorer", "enroller", "identity", "mesh", "field", "other")
+"""Kinds of bundles that edgekit writes; a reader says in a sentence which ones it cannot show."""
+MOST_PROMPTS = 16
 
 
 class _Strict(BaseModel):
@@ -139,6 +142,25 @@ class FileEntry(_Strict):
     bytes: int
 
 
+class PartEntry(_Strict):
+    """A whole bundle inside this one, such as the enroller of a restorer."""
+
+    name: str
+    path: RelativePath = Field(description="its folder")
+    form: str
+    sha256: Sha256 = Field(description="of the manifest.json in its folder")
+
+
+class MeshEntry(_Strict):
+    """How planes and field of a mesh generator become a mesh (form ``mesh``)."""
+
+    cells: int = Field(description="cells of the lattice along a side of the cube [-1, 1]^3")
+    deform: float = Field(description="largest deformation of a lattice point, in half cells")
+    prompts: tuple[str, ...] = Field(
+        description="prompts to offer a user, those that no training saw first"
+    )
+
+
 class BlockEntry(_Strict):
     """One run of values of the adapter input, and where in a concept's file they stand."""
 
@@ -213,6 +235,11 @@ class BundleManifest(_Strict):
     name: str
     prompt: str
     edgekit: str
+    form: str = Field(
+        default="concept",
+        pattern=r"^[a-z][a-z_]*$",
+        description=f"what the model is for: {', '.join(FORMS)}",
+    )
     student: StudentEntry
     models: tuple[ModelEntry, ...]
     refused: tuple[Refusal, ...] = ()
@@ -224,6 +251,20 @@ class BundleManifest(_Strict):
     concepts: tuple[ConceptEntry, ...] = Field(
         default=(), description="of a base: what it can be switched to"
     )
+    parts: tuple[PartEntry, ...] = Field(
+        default=(),
+        description="bundles inside this one that it works with: a restorer's enroller and the "
+        "encoder of its codes (identity), a mesh generator's field",
+    )
+    assets: tuple[FileEntry, ...] = Field(
+        default=(), description="other files that it needs, such as a table of words"
+    )
+    encoder_sha256: Sha256 | None = Field(
+        default=None,
+        description="of a restorer that takes identity codes: weights of the encoder (its "
+        "student.sha256) whose codes it understands",
+    )
+    mesh: MeshEntry | None = None
     licences: dict[str, str] = Field(description="what -> licence, of weights and data")
     quality: dict[str, float] = Field(default_factory=dict)
     latency: tuple[LatencyEntry, ...] = ()
@@ -248,8 +289,9 @@ def write_bundle(folder: Path, manifest: BundleManifest) -> BundleManifest:
 def read_bundle(folder: Path, *, check_files: bool = False) -> BundleManifest:
     """Read and validate the manifest of the bundle in `folder`.
 
-    With `check_files` every listed file is hashed too. Raises BadInput for a folder that is not a
-    bundle, an invalid manifest or one that was changed, a missing file or one that was changed.
+    With `check_files` every listed file is hashed too, those of its parts as well. Raises BadInput
+    for a folder that is not a bundle, an invalid manifest or one that was changed, a missing file
+    or one that was changed.
     """
     if not (folder / MANIFEST).is_file():
         raise BadInput(
@@ -279,6 +321,8 @@ def read_bundle(folder: Path, *, check_files: bool = False) -> BundleManifest:
     if check_files:
         for path, sha256 in _files(manifest):
             _check_file(folder / path, sha256)
+        for part in manifest.parts:
+            read_bundle(folder / part.path, check_files=True)
     return manifest
 
 
@@ -286,6 +330,8 @@ def _files(manifest: BundleManifest) -> list[tuple[str, str]]:
     entries = [(m.path, m.sha256) for m in manifest.models]
     entries += [(a.path, a.sha256) for a in manifest.adapters]
     entries += [(c.path, c.sha256) for c in manifest.concepts]
+    entries += [(a.path, a.sha256) for a in manifest.assets]
+    entries += [(f"{p.path}/{MANIFEST}", p.sha256) for p in manifest.parts]
     return [*entries, (manifest.golden.path, manifest.golden.sha256)]
 
 

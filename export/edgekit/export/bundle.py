@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from edgekit.core.errors import BadInput, ParityFailed, QualityFailed, TargetUnsupported
-from edgekit.core.manifest import BundleManifest, Format, Refusal, read_bundle, write_bundle
+from edgekit.core.manifest import (
+    BundleManifest,
+    Format,
+    PartEntry,
+    Refusal,
+    read_bundle,
+    write_bundle,
+)
 from edgekit.core.progress import Report, silent
 from edgekit.core.seams import EVERY_PRECISION, PRECISIONS, OpenSession, Precision
 from edgekit.core.store import (
@@ -23,13 +31,18 @@ from edgekit.export.cache import Cache
 from edgekit.export.entries import (
     adapter_input,
     adapters,
+    assets,
+    encoder_sha256,
     file_name,
+    form_of,
     golden,
     kept_concepts,
     licences,
+    mesh,
     numbers,
     student_entry,
 )
+from edgekit.export.parts import exported_part, parts_of
 from edgekit.export.processes import TIMEOUT_S, run_jobs
 from edgekit.export.program import (
     CALIBRATION,
@@ -76,7 +89,8 @@ def export_student(
     that are there already and were made from the same student by the same tools stay; targets
     exported earlier stay in the bundle. With `isolated` each converter runs in a process of its
     own, for which `open_session` must be importable by name, and at most `timeout_s` seconds. Files
-    that `cache` holds are copied from there and new ones into it.
+    that `cache` holds are copied from there and new ones into it. The student's parts are exported
+    first, each to a bundle inside this one.
 
     Raises EdgekitError for an unknown target or precision, DependencyMissing for a target whose
     packages are not installed, BadInput for a bad student, OutputError for a bad place, all before
@@ -89,11 +103,28 @@ def export_student(
     source = read_student(student)
     heldout_feeds(source, limit=1)  # both files are checked before any work
     calibration_feeds(source, limit=1)
-    recipe = _recipe(source)
+    recipe, parts = _recipe(source), parts_of(source, options)
     prepared_folder(out)
+
+    def part(folder: Path, place: Path) -> BundleManifest:
+        return export_student(
+            folder,
+            targets,
+            place,
+            open_session=open_session,
+            precisions=precisions,
+            options=options,
+            report=report,
+            isolated=isolated,
+            timeout_s=timeout_s,
+            cache=cache,
+        )
+
     with locked(out):
+        _check_replaceable(out)
+        made = tuple(exported_part(name, out, partial(part, at)) for name, at in parts.items())
         done = _finished(out, recipe, options, wanted)
-        if done is not None:
+        if done is not None and (done.form, done.parts) == (form_of(source), made):
             return done
         judge = reference_of(open_session) or ""
         if cache is not None:
@@ -109,12 +140,13 @@ def export_student(
                 for row in wanted:
                     if (record := _record(out, recipe, options, row)) is not None:
                         cache.keep(record, judge, out)
-        return _assembled(source, recipe, wanted, out)
+        return _assembled(source, recipe, wanted, out, made)
 
 
 def _recipe(student: Student) -> str:
     """Hash everything but the tools that decides what the bundle holds."""
-    files = {name: file_sha256(student.folder / name) for name in (HELDOUT, CALIBRATION)}
+    names = (HELDOUT, CALIBRATION, *(student.facts.get("assets") or ()))
+    files = {name: file_sha256(student.folder / name) for name in names}
     return value_sha256(
         {
             "made_by": MADE_BY,
@@ -154,7 +186,6 @@ def _finished(
     try:
         found = read_bundle(out)
     except BadInput:
-        _check_replaceable(out)
         (out / MANIFEST).unlink()
         return None
     if found.recipe_sha256 != recipe:
@@ -170,7 +201,7 @@ def _finished(
 
 def _check_replaceable(out: Path) -> None:
     """Refuse to write a bundle over something else, such as the student itself."""
-    value = read_json(out / MANIFEST)
+    value = read_json(out / MANIFEST) if (out / MANIFEST).is_file() else None
     if isinstance(value, dict) and value.get("kind") not in (None, "bundle"):
         raise BadInput(f"{out} holds a {value['kind']}, not a bundle", hint="choose another --out")
 
@@ -213,10 +244,13 @@ def mixed_key(student: Student, form: Format) -> str:
 def list_mixed(student: Student, form: Format, out: Path) -> BundleManifest:
     """Write the manifest of a finished bundle anew, now with the file of mixed precision."""
     with locked(out):
-        return _assembled(student, _recipe(student), [(form, "mixed")], out)
+        parts = read_bundle(out).parts
+        return _assembled(student, _recipe(student), [(form, "mixed")], out, parts)
 
 
-def _assembled(student: Student, recipe: str, wanted: Sequence[Row], out: Path) -> BundleManifest:
+def _assembled(
+    student: Student, recipe: str, wanted: Sequence[Row], out: Path, parts: tuple[PartEntry, ...]
+) -> BundleManifest:
     """Judge the records and, if all is well, write the manifest."""
     records = [Record.model_validate(read_json(record_path(out, *row))) for row in wanted]
     _raise_failures(records, out)
@@ -231,6 +265,7 @@ def _assembled(student: Student, recipe: str, wanted: Sequence[Row], out: Path) 
         name=str(student.facts["name"]),
         prompt=str(student.facts.get("prompt", "")),
         edgekit=edgekit_version(),
+        form=form_of(student),
         student=student_entry(student),
         models=tuple(record.model for record in every if record.model is not None),
         refused=tuple(
@@ -247,6 +282,10 @@ def _assembled(student: Student, recipe: str, wanted: Sequence[Row], out: Path) 
         adapters=adapters(student, out),
         adapter_input=adapter_input(student),
         concepts=kept_concepts(recipe, out),
+        parts=parts,
+        assets=assets(student, out),
+        encoder_sha256=encoder_sha256(student),
+        mesh=mesh(student),
         licences=licences(student),
         quality=numbers(student.facts.get("quality", {})),
     )

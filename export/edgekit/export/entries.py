@@ -1,4 +1,4 @@
-"""What a bundle's manifest says beside its files: student, golden vectors, concepts, licences."""
+"""What a manifest says beside its files: student, form, golden vectors, assets, licences."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import numpy as np
 
 from edgekit.core.errors import BadInput
 from edgekit.core.manifest import (
+    MOST_PROMPTS,
     AdapterEntry,
     ConceptEntry,
     FileEntry,
     GoldenEntry,
+    MeshEntry,
     StudentEntry,
     read_bundle,
 )
@@ -48,6 +50,40 @@ def student_entry(student: Student) -> StudentEntry:
     )
 
 
+def form_of(student: Student) -> str:
+    """Return what the student is for; one that does not say it maps a photo to a photo or is other.
+
+    Students written before forms had names are told apart by their ports.
+    """
+    told = student.facts.get("form")
+    if told is not None:
+        return str(told)
+    if student.facts.get("adapter_input") is not None:
+        return "base"
+    pictures = [port.layout == "nchw" and port.shape[1:2] == (3,) for port in student.inputs]
+    return "concept" if pictures == [True] and len(student.outputs) == 1 else "other"
+
+
+def mesh(student: Student) -> MeshEntry | None:
+    """Return what an app must know of a mesh generator, None for any other student."""
+    lattice = student.facts.get("lattice")
+    if lattice is None:
+        return None
+    prompts = student.facts.get("prompts", {})
+    offered = [*prompts.get("unseen", ()), *prompts.get("train", ())]
+    return MeshEntry(
+        cells=int(lattice["cells"]),
+        deform=float(lattice["deform"]),
+        prompts=tuple(offered[:MOST_PROMPTS]),
+    )
+
+
+def encoder_sha256(student: Student) -> str | None:
+    """Return the encoder whose identity codes a restorer understands, None for any other."""
+    found = (student.facts.get("references") or {}).get("encoder_sha256")
+    return None if found is None else str(found)
+
+
 def golden(student: Student, out: Path) -> GoldenEntry:
     """Write the golden vectors: held-out inputs and what the saved program makes of them."""
     feeds = heldout_feeds(student, limit=GOLDEN_SAMPLES)
@@ -76,6 +112,23 @@ def adapters(student: Student, out: Path) -> tuple[FileEntry, ...]:
     write_bytes(out / path, source.read_bytes())
     copied = out / path
     return (FileEntry(name=name, path=path, sha256=file_sha256(copied), bytes=size_bytes(copied)),)
+
+
+def assets(student: Student, out: Path) -> tuple[FileEntry, ...]:
+    """Copy the files that the student names as its assets."""
+    entries = []
+    for path in student.facts.get("assets") or ():
+        source = student.folder / path
+        write_bytes(out / path, source.read_bytes())
+        entries.append(
+            FileEntry(
+                name=Path(path).name.partition(".")[0],
+                path=path,
+                sha256=file_sha256(source),
+                bytes=size_bytes(source),
+            )
+        )
+    return tuple(entries)
 
 
 def adapter_input(student: Student) -> AdapterEntry | None:

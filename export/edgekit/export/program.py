@@ -59,16 +59,16 @@ def read_student(folder: Path) -> Student:
     Raises BadInput for a folder that is not a finished student or lacks a file.
     """
     facts = read_manifest(folder, kind="student")
-    path = folder / PROGRAM
-    if not path.is_file():
-        raise BadInput(f"{path} is missing", hint="distil the student again")
+    for name in (PROGRAM, *(facts.get("assets") or ())):
+        if not (folder / name).is_file():
+            raise BadInput(f"{folder / name} is missing", hint="distil the student again")
     inputs, given = (_ports(facts, key, folder) for key in ("inputs", "outputs"))
     missing = [key for key in ("name", "recipe_sha256", "size_px") if key not in facts]
     if missing:
         raise BadInput(
             f"the manifest of {folder} lacks {missing[0]!r}", hint="distil the student again"
         )
-    return Student(folder, facts, inputs, given, file_sha256(path))
+    return Student(folder, facts, inputs, given, file_sha256(folder / PROGRAM))
 
 
 def _ports(facts: Mapping[str, Any], key: str, folder: Path) -> tuple[Port, ...]:

@@ -44,6 +44,11 @@ def student_at(folder: Path, side: int, out: Path) -> Path:
     student = read_student(folder)
     if int(student.facts["size_px"]) == side:
         return folder
+    if parts := student.facts.get("parts"):
+        raise TargetUnsupported(
+            f"{folder} has parts ({', '.join(parts)}) and works at its own size only",
+            hint="leave --size out, or distil the student at that size",
+        )
     final = out / f".student-{side}"
     recipe = value_sha256({"made_by": MADE_BY, "student": student.sha256, "side": side})
     if (final / MANIFEST).is_file() and read_student(final).facts["recipe_sha256"] == recipe:

@@ -146,6 +146,35 @@ def open_bundle(
     return OpenBundle(folder, manifest, entry, session)
 
 
+def open_part(bundle: OpenBundle, name: str, *, threads: int | None = None) -> OpenBundle:
+    """Open the bundle `name` inside `bundle`, in the same precision if it ships it.
+
+    Raises BadInput if there is no such part, and what `open_bundle` raises.
+    """
+    for part in bundle.manifest.parts:
+        if part.name == name:
+            folder = bundle.folder / part.path
+            shipped = {model.precision for model in read_bundle(folder).models}
+            same = bundle.entry.precision if bundle.entry.precision in shipped else None
+            return open_bundle(folder, precision=same, threads=threads)
+    held = ", ".join(part.name for part in bundle.manifest.parts)
+    raise BadInput(
+        f"{bundle.folder} has no part {name!r}",
+        hint=f"it has {held}" if held else "export the whole run again with `edgekit export`",
+    )
+
+
+def asset_path(bundle: OpenBundle, name: str) -> Path:
+    """Return the file of an asset, which was checked when `bundle` was opened.
+
+    Raises BadInput if there is no such asset.
+    """
+    for asset in bundle.manifest.assets:
+        if asset.name == name:
+            return bundle.folder / asset.path
+    raise BadInput(f"{bundle.folder} has no asset {name!r}", hint="export the run again")
+
+
 def chosen(
     manifest: BundleManifest,
     target: str | None,

@@ -19,7 +19,7 @@ from edgekit.core.errors import BadInput, EdgekitError, TargetUnsupported
 from edgekit.core.manifest import BundleManifest, ModelEntry, read_bundle
 from edgekit.core.progress import Report, silent
 from edgekit.core.seams import Port, Session
-from edgekit.core.store import file_sha256
+from edgekit.core.store import MANIFEST, file_sha256
 from edgekit.core.tensors import Batch
 from edgekit.runtime.concepts import base_of, vector_in
 from edgekit.runtime.pipeline import from_golden, to_golden
@@ -67,7 +67,7 @@ class Verification:
     checks: tuple[Check, ...]
     samples: int
     concepts: tuple[Check, ...] = ()
-    """Whether each adapter is whole and, of a base, each concept's file belongs to it."""
+    """Whether each other file is whole and, of a base, each concept's file belongs to it."""
 
     @property
     def passed(self) -> bool:
@@ -112,7 +112,8 @@ def verify_bundle(
     """Check every file of the bundle in `folder` against its manifest and golden vectors.
 
     `evaluators` (suffix -> opener) stand in for a runtime that this system does not have; what
-    they find is marked, and a file that they cannot read counts as not executable here.
+    they find is marked, and a file that they cannot read counts as not executable here. The files
+    of its parts are checked as well.
 
     Raises BadInput if the manifest or the golden vectors themselves cannot be used; whatever is
     wrong with a model file stands in its row.
@@ -124,19 +125,32 @@ def verify_bundle(
         report("verify", index, len(manifest.models), entry.path)
         checks.append(check_file(folder, entry, golden, open_file, evaluators or {}))
     report("verify", len(manifest.models), len(manifest.models))
-    others = (*check_adapters(folder, manifest), *check_concepts(folder, manifest))
-    return Verification(manifest.name, tuple(checks), len(golden), others)
+    others = [*check_others(folder, manifest), *check_concepts(folder, manifest)]
+    for part in manifest.parts:
+        if (folder / part.path / MANIFEST).is_file():
+            found = verify_bundle(
+                folder / part.path, open_file=open_file, evaluators=evaluators, report=report
+            )
+            checks += [_inside(part.path, check) for check in found.checks]
+            others += [_inside(part.path, check) for check in found.concepts]
+    return Verification(manifest.name, tuple(checks), len(golden), tuple(others))
 
 
-def check_adapters(folder: Path, manifest: BundleManifest) -> list[Check]:
-    """Check that the adapters are there and unchanged."""
+def _inside(part: str, check: Check) -> Check:
+    return replace(check, path=f"{part}/{check.path}")
+
+
+def check_others(folder: Path, manifest: BundleManifest) -> list[Check]:
+    """Check that adapters, assets and the manifests of parts are there and unchanged."""
+    rows = [("adapter", row.path, row.sha256) for row in manifest.adapters]
+    rows += [("asset", row.path, row.sha256) for row in manifest.assets]
+    rows += [("part", f"{row.path}/{MANIFEST}", row.sha256) for row in manifest.parts]
     checks = []
-    for row in manifest.adapters:
-        told = partial(Check, row.path, "adapter", "", bar="unchanged")
-        path = folder / row.path
-        if not path.is_file():
+    for kind, path, sha256 in rows:
+        told = partial(Check, path, kind, "", bar="unchanged")
+        if not (folder / path).is_file():
             checks.append(told("failed", "the file is missing"))
-        elif file_sha256(path) != row.sha256:
+        elif file_sha256(folder / path) != sha256:
             checks.append(told("failed", "the file was changed after export: other sha256"))
         else:
             checks.append(told("ok"))
