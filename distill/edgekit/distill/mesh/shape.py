@@ -38,7 +38,7 @@ class MeshShape:
     """Farthest that a corner of the lattice moves along each axis, in units of half a cell."""
     radius: float = 0.5
     """Radius of the sphere that every prompt is before training."""
-    points: int = 16384
+    points: int = 4096
     """Points that the shipped field takes in one call."""
 
     def __post_init__(self) -> None:
@@ -67,6 +67,6 @@ TOY = MeshShape(
     channels=12,
     hidden=16,
     cells=12,
-    points=4096,
+    points=1024,
 )
 """For tests and for a look at whether everything runs."""

@@ -35,7 +35,7 @@ WORDS = "words.safetensors"
 SAMPLES = 24
 """Prompts in calibration.npz and in heldout.npz."""
 FIELD_SAMPLES = 3
-"""Calls of the field in its own: of 16384 points each."""
+"""Calls of the field in its own: of 4096 points each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

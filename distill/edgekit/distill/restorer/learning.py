@@ -10,7 +10,7 @@ import contextlib
 import io
 import sys
 import time
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -197,19 +197,21 @@ def learn(
     log_every: float = 20.0,
     warmup: int = 100,
     graphs: bool = True,
+    saved: Callable[[], None] | None = None,
 ) -> bool:
     """Train until the budget of `clock` is used up, and return True; False if the run must end.
 
     ``folder/STAGE.pt`` holds the state, written at once or not at all; one with the same
-    `fingerprint` is continued. At the end the averaged weights are in the networks.
+    `fingerprint` is continued. `saved` is called after each time that steps were saved, say for a
+    preview. At the end the averaged weights are in the networks.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path, journal = folder / f"{stage}.pt", Journal(folder)
     if _resumed(path, task, clock, fingerprint, device):
         journal.write(stage, {"step": clock.step, "resumed_at_s": round(clock.spent, 1)})
     record = Recorded(task, device, graphs=graphs)
-    saved = logged = clock.spent
-    logged_step = clock.step
+    kept = logged = clock.spent
+    logged_step = begun = clock.step
     while not clock.over:
         share = clock.share
         rate = 0.0
@@ -226,10 +228,14 @@ def learn(
             logged, logged_step = clock.spent, clock.step
             facts = {"step": clock.step, "seconds": round(clock.spent, 1), "rate": rate}
             journal.write(stage, {**facts, "steps_per_s": round(speed, 3), **values})
-        if clock.spent - saved >= save_every:
-            saved = clock.spent
+        if clock.spent - kept >= save_every:
+            kept = clock.spent
             _save(path, task, clock, fingerprint)
+            if saved is not None:
+                saved()
     _save(path, task, clock, fingerprint)
+    if saved is not None and clock.step > begun:
+        saved()
     if clock.share < 1:
         return False
     for learner in task.learners.values():
