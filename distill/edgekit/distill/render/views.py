@@ -117,8 +117,13 @@ def shaded(albedo: Tensor, normals: Tensor, cameras: Cameras) -> Tensor:
 
     Both are B x ... x 3: colours from 0 to 1 and unit normals in the world, of pixels or vertices.
     """
-    light = F.normalize(cameras.axes.new_tensor(LIGHT), dim=0)
-    toward = (cameras.axes @ light).view(len(cameras), *[1] * (normals.ndim - 2), 3)
+    # No tensor is made of Python's numbers here: a CUDA graph could not hold the copy.
+    toward = sum(
+        axis * (part / math.hypot(*LIGHT))
+        for axis, part in zip(cameras.axes.unbind(2), LIGHT, strict=True)
+    )
+    assert isinstance(toward, Tensor)
+    toward = toward.view(len(cameras), *[1] * (normals.ndim - 2), 3)
     facing = (normals * toward).sum(-1, keepdim=True).clamp(min=0)
     return albedo * (AMBIENT + DIFFUSE * facing)
 

@@ -125,7 +125,10 @@ def slopes_at(distance: Distance, points: Tensor, step: float = STEP) -> Tensor:
     Its error grows with `step` times the curvature; with a smaller step rounding takes over where
     the field is computed in bfloat16.
     """
-    corners = points.new_tensor([[1, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]])
+    # (1, -1, -1), (-1, -1, 1), (-1, 1, -1), (1, 1, 1), without a copy that a graph could not hold.
+    number = torch.arange(4, device=points.device)
+    corners = torch.stack([(number % 3 == 0), number > 1, number % 2 == 1], 1).to(points.dtype)
+    corners = corners * 2 - 1
     moved = points[:, :, None] + corners * step
     values = distance(moved.flatten(1, 2)).view(*points.shape[:2], 4)
     return (values[..., None] * corners).sum(2) / (4 * step)
