@@ -62,6 +62,16 @@ export class RemoteEditor {
     return this.#ask("edit", { width, height, data }, { report, signal, transfer: [data.buffer] });
   }
 
+  /**
+   * Make the mesh of a prompt, of a bundle of that form.
+   *
+   * @param {string} prompt
+   * @param {{report?: (done: number, total: number) => void, signal?: AbortSignal}} options
+   */
+  make(prompt, { report, signal } = {}) {
+    return this.#ask("make", { prompt }, { report, signal });
+  }
+
   /** Let go of the model and its memory; what is still asked for fails. */
   close() {
     this.#stop();

@@ -1,7 +1,11 @@
 /** One loaded model, called by messages: what the worker does, and what the page does without one. */
 import { Editor } from "./editor.js";
 import { EdgekitError } from "./errors.js";
+import { Sculptor } from "./mesh.js";
 import { overWhite, toCanvas } from "./pixels.js";
+
+/** What opens a bundle's files, by the form in its manifest; an editor where none is listed. */
+const FORMS = { mesh: Sculptor };
 
 /** Let messages in that came meanwhile, at once: a timer would wait for milliseconds. */
 function breath() {
@@ -17,30 +21,32 @@ function breath() {
 
 /**
  * Answer the messages of `port`: {id, call, value} is answered by {id, value} or {id, error}, tiles by
- * {id, progress}; {cancel: id} ends an edit after its next tile.
+ * {id, progress}; {cancel: id} ends it after its next tile. Arrays in an answer are handed over, not copied.
  *
  * @param {{onmessage: any, postMessage: (message: any, transfer?: Transferable[]) => void}} port
  */
 export function serve(port) {
   let editor = null;
   const cancelled = new Set();
+  const reporter = (id) => async (done, total) => {
+    port.postMessage({ id, progress: [done, total] });
+    await breath();
+    if (done < total && cancelled.delete(id)) throw new EdgekitError("it was given up");
+  };
   const calls = {
     async open({ bundle, entry, options }) {
-      editor = await Editor.open(bundle, entry, options);
+      editor = await (FORMS[bundle.manifest.form] ?? Editor).open(bundle, entry, options);
       return { engine: editor.engine.facts, startMs: editor.startMs, loadMs: editor.loadMs };
     },
     use: ({ weights }) => editor.use(weights),
     golden: () => editor.golden(),
     repeat: ({ count }) => editor.repeat(count),
+    make: ({ prompt }, id) => editor.make(prompt, reporter(id)),
     async edit(image, id) {
       const start = performance.now();
       const photo = overWhite(image);
       const opened = performance.now() - start;
-      const made = await editor.edit(photo, async (done, total) => {
-        port.postMessage({ id, progress: [done, total] });
-        await breath();
-        if (done < total && cancelled.delete(id)) throw new EdgekitError("the edit was given up");
-      });
+      const made = await editor.edit(photo, reporter(id));
       const end = performance.now();
       const data = toCanvas(made.photo);
       const { pre, model, post, tiles } = made;
@@ -55,7 +61,8 @@ export function serve(port) {
     const { id, call, value } = data;
     try {
       const found = await calls[call](value, id);
-      port.postMessage({ id, value: found }, found?.data ? [found.data.buffer] : []);
+      const arrays = Object.values(found ?? {}).filter((part) => ArrayBuffer.isView(part));
+      port.postMessage({ id, value: found }, arrays.map((part) => part.buffer));
     } catch (error) {
       port.postMessage({ id, error: described(error) });
     }
