@@ -28,8 +28,10 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
+from edgekit.core.errors import BadInput
 from edgekit.core.seams import Port
 from edgekit.core.store import (
+    MANIFEST,
     file_sha256,
     finish_folder,
     prepared_folder,
@@ -173,6 +175,22 @@ def write_ported(
     }
     finish_folder(folder, kind=KIND, recipe_sha256=facts.recipe_sha256, facts=manifest)
     return read_manifest(folder, kind=KIND)
+
+
+def copy_student(source: Path, folder: Path) -> None:
+    """Copy a finished student, such as one that becomes a part of another, to `folder`.
+
+    Raises BadInput if `source` is no finished student or a file of it was changed.
+    """
+    facts = read_manifest(source, kind=KIND)
+    for name, told in facts["files"].items():
+        if not (source / name).is_file() or file_sha256(source / name) != told["sha256"]:
+            raise BadInput(
+                f"{source / name} is not the file that was written with the student",
+                hint="copy the folder again, or make it anew",
+            )
+        write_bytes(folder / name, (source / name).read_bytes())
+    write_bytes(folder / MANIFEST, (source / MANIFEST).read_bytes())
 
 
 def write_npz(path: Path, **arrays: Batch) -> None:

@@ -21,7 +21,7 @@ from edgekit.core.store import (
 from edgekit.distill.faces.sets import FaceBatch, Faces, FaceSampler
 from edgekit.distill.metrics import as_photos, quality
 from edgekit.distill.preview import write_preview
-from edgekit.distill.program import StudentFacts, host, write_ported
+from edgekit.distill.program import StudentFacts, copy_student, host, write_ported
 from edgekit.distill.restorer.bases import Base
 from edgekit.distill.restorer.one_step import OneStep, Restorer, memory_bytes
 from edgekit.distill.restorer.phone import PhoneRestorer
@@ -60,6 +60,7 @@ class Inputs:
     encoder: CodeEncoder | None
     encoder_sha256: str | None
     """Of its program: only codes made by it mean anything to this restorer."""
+    encoder_folder: Path | None
     sha256: str
     licences: dict[str, Any]
 
@@ -111,12 +112,17 @@ def ship_restorer(
     _previewed(folder, judged, made)
     ports = input_ports(network, recipe.size_px)
     references: dict[str, Any] = {"form": kind, "places": recipe.places, "code_bytes": 2 * 32 * 256}
+    parts = {}
     if kind in ("code", "phone"):
+        assert inputs.encoder_folder is not None
         references["encoder_sha256"] = inputs.encoder_sha256
+        copy_student(inputs.encoder_folder, folder / "identity")
+        parts = {"identity": "identity"}
     if kind == "memory":
         assert isinstance(network, OneStep)
         one = memory_bytes(network.network.shape, recipe.size_px)
         references |= {"memory_bytes_per_reference": one}
+        parts = {"enroller": "enroller"}
     return write_ported(
         folder,
         program,
@@ -135,7 +141,7 @@ def ship_restorer(
             quality=scores,
             seconds=60 * recipe.minutes,
             licences=inputs.licences,
-            parts={"enroller": "enroller"} if kind == "memory" else {},
+            parts=parts,
             extra={"references": references},
         ),
     )

@@ -2,6 +2,7 @@
 
     RUN/                student: the one-step restorer, references as ports
     RUN/enroller/       student: one reference photo to its keys and values (form "memory")
+    RUN/identity/       student: a copy of the encoder whose codes it understands (form "code")
     RUN/phone/          student: the network for phones, an identity code as its second port
     RUN/base/           the pretrained diffusion U-Net, for other runs
     RUN/adapter.safetensors instead, for a base of diffusers: what was trained, no program
@@ -141,6 +142,7 @@ def _checked(
         base_name,
         coder,
         coder_sha256,
+        encoder if coder is not None else None,
         value_sha256(values),
         licences,
     )
