@@ -54,6 +54,10 @@ class MeshNetwork(Protocol):
         """Return the field of each code at its `points`, B x N x 3 in [-1, 1]."""
         ...
 
+    def distance(self, codes: Tensor, points: Tensor) -> Tensor:
+        """Return the signed distances alone, B x N: what most samples of a ray are asked for."""
+        ...
+
     def on_lattice(self, codes: Tensor, cells: int) -> Field:
         """Return the field at the corners of `cells` cells a side, N in the order x, y, z."""
         ...
@@ -121,11 +125,19 @@ class Head(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return B x N x 7: distance, deformation from -1 to 1, colour from 0 to 1."""
-        made = self.last(self.layers(features))
+        made = self.last(self.layers(features)).float()
+        sdf = self._sphere(features) + made[..., :1]
+        return torch.cat([sdf, made[..., 1:4].tanh(), made[..., 4:].sigmoid()], -1)
+
+    def distance(self, features: Tensor) -> Tensor:
+        """Return the first channel of `forward` alone, B x N."""
+        weight, bias = self.last.weight[:1], self.last.bias[:1]
+        made = F.linear(self.layers(features), weight, bias).float()
+        return (self._sphere(features) + made)[..., 0]
+
+    def _sphere(self, features: Tensor) -> Tensor:
         # In float32 also where the layers are not: a root of small numbers.
-        away = (features[..., :1].float().clamp(min=0) + LEAST).sqrt()
-        sdf = away - self.radius + made[..., :1].float()
-        return torch.cat([sdf, made[..., 1:4].float().tanh(), made[..., 4:].float().sigmoid()], -1)
+        return (features[..., :1].float().clamp(min=0) + LEAST).sqrt() - self.radius
 
 
 class Generator(nn.Module):
@@ -146,6 +158,10 @@ class Generator(nn.Module):
     def field(self, codes: Tensor, points: Tensor) -> Field:
         """Return the field at `points`, B x N x 3 in [-1, 1]."""
         return split_field(self.head(features_at(codes, points)))
+
+    def distance(self, codes: Tensor, points: Tensor) -> Tensor:
+        """Return the signed distances alone, B x N."""
+        return self.head.distance(features_at(codes, points))
 
     def on_lattice(self, codes: Tensor, cells: int) -> Field:
         """Return the field at the corners of `cells` cells a side."""
@@ -187,7 +203,7 @@ def lattice_features(planes: Tensor, cells: int) -> Tensor:
     size = cells + 1
     grown = F.interpolate(squares, (size, size), mode="bilinear", align_corners=True)
     xy, xz, yz = grown.reshape(batch, 3, -1, size, size).permute(1, 0, 3, 4, 2)
-    summed = xy[:, :, :, None] + xz[:, :, None, :] + yz[:, None, :, :]
+    summed: Tensor = xy[:, :, :, None] + xz[:, :, None, :] + yz[:, None, :, :]
     return summed.reshape(batch, size**3, -1)
 
 

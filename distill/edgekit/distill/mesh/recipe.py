@@ -1,0 +1,128 @@
+"""Everything that decides a training of the mesh generator, checked before any work."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, get_args
+
+from edgekit.core.errors import EdgekitError, unknown_name
+from edgekit.core.store import value_sha256, write_bytes
+from edgekit.distill.mesh.distillation import Distillation
+from edgekit.distill.mesh.shape import TOY, MeshShape
+
+PROFILES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "cpu": {},
+        "gpu": {
+            "toy": False,
+            "seconds": 900.0,
+            "batch": 16,
+            "volume_px": 64,
+            "coarse": 48,
+            "fine": 48,
+            "mesh_px": 128,
+        },
+    }
+)
+"""Values that a profile sets; "cpu" is the defaults of `MeshRecipe`: a toy that runs anywhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeshRecipe:
+    """Every knob; the same recipe, prompts, guide and steps give the same weights on a CPU."""
+
+    name: str = "things"
+    """Name of the model files, a-z, 0-9, _ and -."""
+    profile: str = "cpu"
+    toy: bool = True
+    """A network of some ten thousand weights and a coarse lattice."""
+    loss: Distillation = "asd"
+    guidance: float = 5.0
+    """How much further than plain prediction the text pulls; 1 is none."""
+    seconds: float = 300.0
+    """Time of the training, over all its continuations; 0 sets no limit, if `steps` do."""
+    steps: int = 0
+    """Steps of both stages together at most; 0: the seconds alone decide."""
+    stage_one: float = 0.7
+    """Part of the budget for volumes; the rest is for meshes. 0 trains meshes alone."""
+    batch: int = 4
+    """Prompts of a step, each in one view."""
+    volume_px: int = 32
+    """Side of the renders of stage one."""
+    coarse: int = 24
+    """Samples of a ray, spread evenly."""
+    fine: int = 16
+    """More samples of a ray, where the surface is."""
+    mesh_px: int = 64
+    """Side of the renders of stage two; the guide sees them at its own size."""
+    lr: float = 1e-3
+    mesh_lr: float = 3e-4
+    """Rate of stage two."""
+    last_step: float = 0.5
+    """Last step of the guide in use at the end, as a part of all; at the start it is 0.98."""
+    eikonal: float = 0.1
+    sparsity: float = 0.01
+    empty: float = 10.0
+    bend: float = 0.01
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Reject a recipe that could only fail later."""
+        for kind, value, known in (
+            ("profile", self.profile, tuple(PROFILES)),
+            ("loss", self.loss, get_args(Distillation)),
+        ):
+            if value not in known:
+                raise unknown_name(kind, value, known)
+        for key, low, high in (
+            ("guidance", 0, 1000),
+            ("seconds", 0, 10_000_000),
+            ("steps", 0, 100_000_000),
+            ("stage_one", 0, 1),
+            ("batch", 1, 4096),
+            ("volume_px", 8, 512),
+            ("coarse", 4, 512),
+            ("fine", 0, 512),
+            ("mesh_px", 8, 1024),
+            ("lr", 1e-7, 1),
+            ("mesh_lr", 1e-7, 1),
+            ("last_step", 0.05, 1),
+            ("eikonal", 0, 1e4),
+            ("sparsity", 0, 1e4),
+            ("empty", 0, 1e4),
+            ("bend", 0, 1e4),
+            ("seed", 0, 2**31 - 1),
+        ):
+            value = getattr(self, key)
+            if not low <= value <= high:
+                raise EdgekitError(f"{key} = {value}", hint=f"choose from {low} to {high}")
+        if self.seconds == 0 and self.steps == 0:
+            raise EdgekitError("the training has no end", hint="give --seconds or --steps")
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,47}", self.name):
+            raise EdgekitError(
+                f"name = {self.name!r}", hint="use a-z, 0-9, _ and -, at most 48 characters"
+            )
+
+    @property
+    def shape(self) -> MeshShape:
+        """The network's dials."""
+        return TOY if self.toy else MeshShape()
+
+    def values(self) -> dict[str, Any]:
+        """Return the recipe as JSON and TOML values."""
+        return asdict(self)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of everything in it that decides the weights."""
+        return value_sha256({**self.values(), "shape": asdict(self.shape)})
+
+    def write(self, path: Path) -> None:
+        """Write the recipe as TOML, at once or not at all."""
+        lines = [f"{key} = {json.dumps(value)}" for key, value in self.values().items()]
+        write_bytes(path, ("\n".join(lines) + "\n").encode())

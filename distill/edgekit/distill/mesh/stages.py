@@ -1,0 +1,67 @@
+"""The two ways in which a network of fields becomes pictures, and what a step of each costs.
+
+Stage one looks through space (VolSDF): a change anywhere near the surface changes the picture, so
+shapes can appear. Stage two looks at the mesh itself, as it will be shipped: it sharpens what is
+there, and the corners of the lattice begin to move.
+
+Shape key: B pictures   S side of a picture   N points
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from edgekit.distill.mesh.generator import MeshNetwork
+from edgekit.distill.mesh.recipe import MeshRecipe
+from edgekit.distill.mesh.regularity import regularity
+from edgekit.distill.render.views import Cameras
+from edgekit.distill.render.volume import eikonal_loss, sparsity_loss, volume_views
+
+LATTICE = 24
+"""Cells a side of the lattice on which stage one looks at the shape of the field."""
+
+
+class Seen(NamedTuple):
+    """Pictures of a step, and what keeps their shapes in order."""
+
+    pictures: Tensor
+    """B x 3 x S x S, from 0 to 1."""
+    terms: dict[str, Tensor]
+    """Scalars by the name of their weight in the recipe."""
+
+
+class Renderer(Protocol):
+    """A stage's way to look at codes."""
+
+    def __call__(
+        self, network: MeshNetwork, codes: Tensor, cameras: Cameras, backgrounds: Tensor
+    ) -> Seen:
+        """Look at each code by the camera of its row, over its row of `backgrounds` (B x 3)."""
+        ...
+
+
+def volumes(recipe: MeshRecipe) -> Renderer:
+    """Return the renderer of stage one."""
+
+    def look(network: MeshNetwork, codes: Tensor, cameras: Cameras, backgrounds: Tensor) -> Seen:
+        def field(points: Tensor) -> tuple[Tensor, Tensor]:
+            found = network.field(codes, points)
+            return found.sdf, found.colors
+
+        views = volume_views(
+            field,
+            cameras,
+            recipe.volume_px,
+            backgrounds,
+            distance=lambda points: network.distance(codes, points),
+            coarse=recipe.coarse,
+            fine=recipe.fine,
+        )
+        terms = regularity(network.on_lattice(codes, LATTICE).sdf, LATTICE)._asdict()
+        terms["eikonal"] = terms["eikonal"] + eikonal_loss(views.slopes)
+        terms["sparsity"] = sparsity_loss(views.opacity)
+        return Seen(views.picture.permute(0, 3, 1, 2), terms)
+
+    return look
