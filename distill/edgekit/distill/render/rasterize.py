@@ -6,6 +6,10 @@ Shape key:
 A vertex is (x, y, z, w) before the division by w: after it x and y run from -1 to 1, left to right
 and bottom to top, and z from -1 (near) to 1 (far). Rows of a picture run from top to bottom.
 
+Pictures show one mesh in B places (vertices B x V x 4, triangles T x 3), or each a mesh of its own:
+then vertices and triangles of all are joined, V x 4 and T x 3 in sum, and triangles of a raster are
+numbers among all (`rasterize_joined`).
+
 Coverage itself has no gradient: a pixel belongs to one triangle. `interpolate` passes gradients to
 vertices and attributes inside a triangle; `antialias` blends neighbouring pixels by where an
 outline passes between their centres, and so passes gradients to the vertices of outlines.
@@ -60,7 +64,33 @@ def rasterize(
         raise ValueError(f"vertices must be B x V x 4, got {tuple(vertices.shape)}")
     if triangles.ndim != 2 or triangles.shape[1] != 3:
         raise ValueError(f"triangles must be T x 3, got {tuple(triangles.shape)}")
-    nearest = _nearest(vertices.detach(), triangles, size, cull_back)
+    batch, count = len(vertices), len(triangles)
+    raster = rasterize_joined(
+        *_joined(vertices, triangles),
+        _each(batch, count, vertices.device),
+        batch,
+        size,
+        cull_back=cull_back,
+    )
+    first = torch.arange(batch, device=vertices.device)[:, None, None] * count
+    triangle = torch.where(raster.covered, raster.triangle - first, NOTHING)
+    return Raster(triangle, raster.weights, raster.depth)
+
+
+def rasterize_joined(
+    vertices: Tensor,
+    triangles: Tensor,
+    pictures: Tensor,
+    num_pictures: int,
+    size: tuple[int, int],
+    *,
+    cull_back: bool = False,
+) -> Raster:
+    """Do what `rasterize` does where each triangle is in one picture alone, `pictures` (T) says.
+
+    `vertices` are V x 4, those of all pictures.
+    """
+    nearest = _nearest(vertices.detach(), triangles, pictures, num_pictures, size, cull_back)
     seen = nearest != torch.iinfo(torch.int64).max
     triangle = torch.where(seen, nearest & 0xFFFFFFFF, NOTHING)
     depth = _depth(nearest, vertices.dtype)
@@ -69,7 +99,10 @@ def rasterize(
 
 def depth_map(vertices: Tensor, triangles: Tensor, size: tuple[int, int]) -> Tensor:
     """Return the depth of `rasterize` alone, B x H x W: what a light sees of a scene."""
-    return _depth(_nearest(vertices.detach(), triangles, size, cull_back=False), vertices.dtype)
+    batch = len(vertices)
+    pictures = _each(batch, len(triangles), vertices.device)
+    joined = _joined(vertices.detach(), triangles)
+    return _depth(_nearest(*joined, pictures, batch, size, cull_back=False), vertices.dtype)
 
 
 def interpolate(attributes: Tensor, raster: Raster, triangles: Tensor) -> Tensor:
@@ -95,15 +128,22 @@ def antialias(
 
     `colors` are B x H x W x C, `neighbors` those of `neighbors_of(triangles)`. An outline is an
     edge of the nearer triangle whose other side faces away or is open; inside a surface nothing is
-    blended.
+    blended. `vertices` may be joined (V x 4), as they were rasterized.
     """
-    _, height, width = raster.triangle.shape
+    batch, height, width = raster.triangle.shape
+    triangle = raster.triangle
+    if vertices.ndim == 3:
+        count = len(triangles)
+        first = torch.arange(batch, device=triangle.device)[:, None, None] * count
+        triangle = torch.where(raster.covered, triangle + first, NOTHING)
+        neighbors = torch.where(neighbors == NOTHING, NOTHING, neighbors + first).flatten(0, 1)
+        vertices, triangles = _joined(vertices, triangles)
     screen = _screen(vertices, (height, width))
-    facing = _area(screen[:, triangles]) > 0
+    facing = _area(screen[triangles]) > 0
     blended = colors
     for axis in (2, 1):
         change_first, change_second = _blend(
-            colors, raster, screen, facing, triangles, neighbors, axis
+            colors, triangle, raster.depth, screen, facing, triangles, neighbors, axis
         )
         pad = (0, 0, 0, 1) if axis == 2 else (0, 0, 0, 0, 0, 1)
         lead = (0, 0, 1, 0) if axis == 2 else (0, 0, 0, 0, 1, 0)
@@ -142,30 +182,36 @@ def vertex_normals(positions: Tensor, triangles: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _nearest(vertices: Tensor, triangles: Tensor, size: tuple[int, int], cull_back: bool) -> Tensor:
+def _nearest(
+    vertices: Tensor,
+    triangles: Tensor,
+    pictures: Tensor,
+    num_pictures: int,
+    size: tuple[int, int],
+    cull_back: bool,
+) -> Tensor:
     """Return depth << 32 | triangle of what each pixel sees, the largest integer for nothing."""
-    batch, (height, width) = len(vertices), size
+    height, width = size
     ndc = vertices[..., :3] / vertices[..., 3:].clamp(min=1e-9)
-    corners = _screen(vertices, size)[:, triangles]
-    depths = ndc[..., 2][:, triangles]
+    corners = _screen(vertices, size)[triangles]
+    depths = ndc[:, 2][triangles]
     area = _area(corners)
-    usable = (vertices[..., 3][:, triangles] > 1e-6).all(2)
+    usable = (vertices[:, 3][triangles] > 1e-6).all(1)
     usable &= (area > 0) if cull_back else (area != 0)
-    low = (corners.amin(2) - 0.5).ceil().clamp(min=0)
+    low = (corners.amin(1) - 0.5).ceil().clamp(min=0)
     limit = torch.tensor([width - 1, height - 1], device=vertices.device)
-    high = torch.minimum((corners.amax(2) - 0.5).floor(), limit)
+    high = torch.minimum((corners.amax(1) - 0.5).floor(), limit)
     extent = (high - low + 1).clamp(min=0)
-    counts = (extent[..., 0] * extent[..., 1] * usable).long().flatten()
+    counts = (extent[:, 0] * extent[:, 1] * usable).long()
     some = counts.nonzero()[:, 0]
     counts = counts[some]
-    low, extent = low.view(-1, 2)[some].long(), extent.view(-1, 2)[some].long()
+    low, extent = low[some].long(), extent[some].long()
     # Edge functions and depth are linear in the pixel: a x + b y + c, counted from the box of the
     # triangle: from the corner of the picture, rounding would make triangles below a pixel leak.
-    local = corners.reshape(-1, 3, 2)[some] - low[:, None]
-    planes = _planes(local, depths.reshape(-1, 3)[some])
-    picture, number = some // len(triangles), some % len(triangles)
+    planes = _planes(corners[some] - low[:, None], depths[some])
+    picture = pictures[some]
     nearest = torch.full(
-        (batch * height * width,),
+        (num_pictures * height * width,),
         torch.iinfo(torch.int64).max,
         dtype=torch.int64,
         device=vertices.device,
@@ -188,9 +234,21 @@ def _nearest(vertices: Tensor, triangles: Tensor, size: tuple[int, int], cull_ba
         steps = ((values[hit, 3] + 1) / 2 * LEVELS).long()
         x, y = x + low[rows, 0], y + low[rows, 1]
         where = (picture[rows] * height + y) * width + x
-        nearest.scatter_reduce_(0, where, (steps << 32) | number[rows], "amin")
+        nearest.scatter_reduce_(0, where, (steps << 32) | some[rows], "amin")
         first = last
-    return nearest.view(batch, height, width)
+    return nearest.view(num_pictures, height, width)
+
+
+def _each(batch: int, count: int, device: torch.device) -> Tensor:
+    """Return the picture of each triangle where all B pictures show the same `count` ones."""
+    return torch.arange(batch, device=device).repeat_interleave(count)
+
+
+def _joined(vertices: Tensor, triangles: Tensor) -> tuple[Tensor, Tensor]:
+    """Return vertices and triangles of all pictures, one behind the other."""
+    batch, count = vertices.shape[:2]
+    first = torch.arange(batch, device=vertices.device)[:, None, None] * count
+    return vertices.flatten(0, 1), (triangles + first).flatten(0, 1)
 
 
 def _depth(nearest: Tensor, dtype: torch.dtype) -> Tensor:
@@ -218,8 +276,7 @@ def _weights(vertices: Tensor, triangles: Tensor, triangle: Tensor) -> Tensor:
     batch, height, width = triangle.shape
     seen = (triangle != NOTHING).view(-1).nonzero()[:, 0]
     corners = triangles[triangle.view(-1)[seen]]
-    picture = (seen // (height * width))[:, None]
-    points = vertices[picture, corners][..., [0, 1, 3]]
+    points = vertices[corners][..., [0, 1, 3]]
     column = (seen % width + 0.5) * (2 / width) - 1
     row = 1 - (seen // width % height + 0.5) * (2 / height)
     pixel = torch.stack([column, row], 1).to(vertices.dtype)[:, None]
@@ -247,7 +304,8 @@ def _area(corners: Tensor) -> Tensor:
 
 def _blend(
     colors: Tensor,
-    raster: Raster,
+    triangle: Tensor,
+    depth: Tensor,
     screen: Tensor,
     facing: Tensor,
     triangles: Tensor,
@@ -255,18 +313,17 @@ def _blend(
     axis: int,
 ) -> tuple[Tensor, Tensor]:
     """Return how the first and the second pixel of each pair along `axis` change."""
-    height, width = raster.triangle.shape[1:]
-    length = width if axis == 2 else height
-    first = raster.triangle.narrow(axis, 0, length - 1)
-    second = raster.triangle.narrow(axis, 1, length - 1)
-    nearer = raster.depth.narrow(axis, 0, length - 1) <= raster.depth.narrow(axis, 1, length - 1)
+    length = triangle.shape[axis]
+    first = triangle.narrow(axis, 0, length - 1)
+    second = triangle.narrow(axis, 1, length - 1)
+    nearer = depth.narrow(axis, 0, length - 1) <= depth.narrow(axis, 1, length - 1)
     near = torch.where(nearer, first, second)
     pairs = ((first != second) & (near != NOTHING)).nonzero()
     picture, row, column = pairs.unbind(1)
     owner = near[picture, row, column]
-    corners = screen[picture[:, None], triangles[owner]]
+    corners = screen[triangles[owner]]
     across = neighbors[owner]
-    same = facing[picture[:, None], across.clamp(min=0)] == facing[picture, owner][:, None]
+    same = facing[across.clamp(min=0)] == facing[owner][:, None]
     outline = (across == NOTHING) | ~same
     # Along the pair, and across it; the first centre is the origin.
     along, aside = (0, 1) if axis == 2 else (1, 0)
