@@ -13,23 +13,19 @@ makes docs/evidence/faces.md of the lines. --small runs everything on a processo
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from arms import ARMS, TEACHER, Arm, network_of
-from filelock import FileLock, Timeout
 from judge import Judge, strips
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from edgekit.benchmarks.runs import LAST_WORDS_S, WORKER, Chance, Runs, lines, say, spread
 from edgekit.distill.faces.sets import FaceBatch, Faces, load_faces
 from edgekit.distill.identity.student import read_encoder
 from edgekit.distill.preview import write_preview
@@ -48,15 +44,12 @@ from edgekit.distill.restorer.stages import (
 from edgekit.distill.restorer.tasks import SampledTask, half
 from edgekit.distill.students.cost import count_parameters
 
-LAST_WORDS_S = 6.0
-"""Seconds kept for the last save before --seconds are over."""
-
 
 def main() -> None:
     """Run the jobs that are not done."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--real", type=Path, help="folder of `edgekit pairs faces`")
-    parser.add_argument("--rendered", type=Path, help="the same of the head model")
+    parser.add_argument("--real", type=Path, nargs="+", help="folders of `edgekit pairs faces`")
+    parser.add_argument("--rendered", type=Path, nargs="+", help="the same of the head model")
     parser.add_argument("--encoder", type=Path, help="identity encoder; without it no code arms")
     parser.add_argument("--base", type=Path, help="a base trained before; default: train one")
     parser.add_argument("--out", type=Path, required=True)
@@ -74,27 +67,14 @@ def main() -> None:
     parser.add_argument("--keep", nargs="*", default=["gate", "code", "phone", "none"])
     parser.add_argument("--no-graphs", action="store_true", help="no CUDA graphs")
     parser.add_argument("--small", action="store_true", help="toy sizes: does it run?")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(WORKER, action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.small:
         given.size, given.batch, given.judged = 64, 4, min(8, given.judged)
     given.out.mkdir(parents=True, exist_ok=True)
     gpus = torch.cuda.device_count()
-    if gpus > 1 and not given.worker:
-        sys.exit(spread(gpus))
+    spread(gpus)
     Work(given, torch.device("cuda" if gpus else "cpu")).run()
-
-
-def spread(gpus: int) -> int:
-    """Run one worker on each GPU and return the worst exit status."""
-    workers = [
-        subprocess.Popen(
-            [sys.executable, *sys.argv, "--worker"],
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": str(gpu)},
-        )
-        for gpu in range(gpus)
-    ]
-    return max(worker.wait() for worker in workers)
 
 
 class Work:
@@ -103,7 +83,7 @@ class Work:
     def __init__(self, given: argparse.Namespace, device: torch.device) -> None:
         """Load the faces."""
         self.given, self.device, self.out = given, device, given.out
-        self.ends = time.monotonic() + given.seconds - LAST_WORDS_S
+        self.runs = Runs(given.out, time.monotonic() + given.seconds - LAST_WORDS_S)
         if device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = True
             torch.backends.cudnn.allow_tf32 = True
@@ -115,63 +95,39 @@ class Work:
         self.encoder: CodeEncoder | None = None
         if given.encoder:
             self.encoder = CodeEncoder(read_encoder(given.encoder)[0]).to(device)
-        self.say("begin", faces=[len(faces.images) for faces in self.train], device=self.name())
+        say("begin", faces=[len(faces.images) for faces in self.train], device=self.name())
 
     def run(self) -> None:
-        """Do the shared stages, then every job."""
-        base, recognizer = self.shared()
-        if base is None or recognizer is None:
-            return self.say("end", because="the shared stages need more time")
+        """Do the shared stages, then every run."""
+        made = self.runs.shared({"base": self.base, "recognizer": self.recognizer})
+        if made is None:
+            return say("end", because="the shared stages need more time")
         workers = max(1, (os.cpu_count() or 1) // max(1, torch.cuda.device_count()) - 2)
         judge = Judge(
             self.test,
             self.device,
             judged=self.given.judged,
-            recognizer=recognizer,
+            recognizer=made["recognizer"],
             workers=1 if self.given.small else workers,
         )
+
+        def do(arm: str, seed: int) -> dict[str, Any] | None:
+            return self.job(arm, seed, made["base"], made["recognizer"], judge)
+
         jobs = [(arm, seed) for seed in self.given.seeds for arm in self.given.arms]
-        waiting = [("untouched", 0), *jobs]
-        while waiting and time.monotonic() < self.ends:
-            done = self.finished()
-            waiting = [job for job in waiting if job not in done]
-            ran = [job for job in waiting if self.attempt(*job, base, recognizer, judge)]
-            if not ran:
-                if all(self.blocked(arm, seed) for arm, seed in waiting):
-                    break
-                time.sleep(1.0)  # another process is at them, or trains the teacher of one
-        self.say("end", left=[f"{arm}/{seed}" for arm, seed in waiting])
-        return None
+        left = self.runs.work([("untouched", 0), *jobs], do, self.chance)
+        judge.close()
+        return say("end", left=[f"{arm}/{seed}" for arm, seed in left])
 
-    def attempt(
-        self, name: str, seed: int, base: Base, recognizer: Recognizer, judge: Judge
-    ) -> bool:
-        """Run one job unless it is done, taken, lacks something or has no time; True if it ran."""
-        if time.monotonic() > self.ends or self.blocked(name, seed):
-            return False
-        if name in ARMS and ARMS[name].phone and not self.weights(TEACHER, seed).is_file():
-            return False
-        try:
-            with FileLock(self.out / f".{name}-{seed}.lock").acquire(timeout=0):
-                if (name, seed) in self.finished():
-                    return False
-                line = self.job(name, seed, base, recognizer, judge)
-                if line is None:
-                    return False
-                with FileLock(self.out / ".runs.lock"), (self.out / "runs.jsonl").open("a") as file:
-                    file.write(json.dumps(line) + "\n")
-                return True
-        except Timeout:
-            return False
-
-    def blocked(self, name: str, seed: int) -> bool:
-        """Tell whether a job cannot run in this call at all."""
+    def chance(self, name: str, seed: int) -> Chance:
+        """Return whether an arm has all that it needs: codes an encoder, a phone its teacher."""
         if name not in ARMS or not ARMS[name].needs_code:
-            return False
+            return "now"
         if self.encoder is None:
-            return True
-        others = (TEACHER in self.given.arms) or self.weights(TEACHER, seed).is_file()
-        return ARMS[name].phone and not others
+            return "never"
+        if not ARMS[name].phone or self.weights(TEACHER, seed).is_file():
+            return "now"
+        return "later" if TEACHER in self.given.arms else "never"
 
     def job(
         self, name: str, seed: int, base: Base, recognizer: Recognizer, judge: Judge
@@ -195,8 +151,7 @@ class Work:
             }
             save_file(state, self.weights(name, seed))
         scores = self.tested(network, judge, name, seed)
-        path = place.folder / "log.jsonl"
-        log = [json.loads(line) for line in path.read_text().splitlines()]
+        log = lines(place.folder / "log.jsonl")
         return {
             "arm": name,
             "what": arm.what,
@@ -297,23 +252,6 @@ class Work:
 
         return many if slow else one
 
-    def shared(self) -> tuple[Base | None, Recognizer | None]:
-        """Return the base and the recognizer, trained by whichever process comes first."""
-        made: dict[str, Any] = {}
-        while len(made) < 2 and time.monotonic() < self.ends:
-            for stage in ("base", "recognizer"):
-                if stage in made:
-                    continue
-                try:
-                    with FileLock(self.out / f".{stage}.lock").acquire(timeout=0):
-                        found = self.base() if stage == "base" else self.recognizer()
-                        if found is None:
-                            return None, None
-                        made[stage] = found
-                except Timeout:
-                    time.sleep(0.5)
-        return made.get("base"), made.get("recognizer")
-
     def base(self) -> Base | None:
         """Return the base: the given one, the one trained before, or a new one."""
         folder = self.given.base or self.out / "base"
@@ -352,7 +290,7 @@ class Work:
             device=self.device,
             fingerprint=f"{what}/{self.given.size}/{self.given.batch}/{self.given.steps}",
             steps=self.given.steps,
-            stop_at=self.ends,
+            stop_at=self.runs.ends,
             graphs=not self.given.no_graphs,
         )
 
@@ -360,25 +298,13 @@ class Work:
         """Return where a run's weights are kept."""
         return self.out / "weights" / f"{arm}-{seed}.safetensors"
 
-    def finished(self) -> set[tuple[str, int]]:
-        """Return the jobs that have a line."""
-        path = self.out / "runs.jsonl"
-        lines: Sequence[str] = path.read_text().splitlines() if path.is_file() else []
-        rows = [json.loads(line) for line in lines]
-        return {(row["arm"], row["seed"]) for row in rows}
-
-    def _faces(self, folder: Path, split: Any) -> Faces:
+    def _faces(self, folder: list[Path], split: Any) -> Faces:
         gray = not self.given.colour
         return load_faces(folder, split=split, size_px=self.given.size, gray=gray).to(self.device)
 
     def name(self) -> str:
         """Return the device in words."""
         return torch.cuda.get_device_name(0) if self.device.type == "cuda" else "processor"
-
-    def say(self, event: str, **values: Any) -> None:
-        """Write a line on stderr."""
-        words = " ".join(f"{name}={value}" for name, value in values.items())
-        print(f"[{time.strftime('%H:%M:%S')}] {event} {words}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

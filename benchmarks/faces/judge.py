@@ -90,6 +90,11 @@ class Judge:
             self.pool = ProcessPoolExecutor(max(1, workers), mp_context=spawn)
         self._true: dict[str, np.ndarray[Any, Any]] = {}
 
+    def close(self) -> None:
+        """End the processes that describe faces."""
+        if self.pool is not None:
+            self.pool.shutdown()
+
     def conditions(self) -> list[Condition]:
         """Return the conditions that these sets allow."""
         return conditions([who for who in ("real", "rendered") if who in self.sets])

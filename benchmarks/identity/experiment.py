@@ -15,20 +15,17 @@ processor in a minute.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from judge import COUNTS, Judge, folders_by_name
 from torch import nn
 
+from edgekit.benchmarks.runs import LAST_WORDS_S, WORKER, Runs, lines, say, spread
 from edgekit.distill.faces.sets import Faces, load_faces
 from edgekit.distill.identity.encoder import IdentityEncoder, fresh_encoder
 from edgekit.distill.identity.fit import faces_sha256, fit_generator, fit_identity, mean_code
@@ -40,10 +37,8 @@ from edgekit.distill.restorer.learning import learn
 from edgekit.distill.restorer.recognizer import fresh_recognizer
 from edgekit.distill.restorer.tasks import Pictures, RecognizerTask
 from edgekit.distill.students.cost import count_parameters
-from edgekit.distill.teachers.journal import Clock, Journal
+from edgekit.distill.teachers.journal import Clock
 
-LAST_WORDS_S = 6.0
-"""Seconds kept for the last save before --seconds are over."""
 UNTRAINED = "untrained"
 """Control: random weights, and a generator trained on their codes."""
 REAL = "real"
@@ -69,28 +64,15 @@ def main() -> None:
     parser.add_argument("--least", type=int, default=24, help="people that a number of inputs asks")
     parser.add_argument("--colour", action="store_true", help="leave gray photos out")
     parser.add_argument("--small", action="store_true", help="toy sizes: does it run?")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(WORKER, action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.small:
         given.arm_s, given.generator_s, given.recognizer_s = 2.0, 1.0, 2.0
         given.judged, given.least = 4, 2
     given.out.mkdir(parents=True, exist_ok=True)
     gpus = torch.cuda.device_count()
-    if gpus > 1 and not given.worker:
-        sys.exit(spread(gpus))
+    spread(gpus)
     Work(given, torch.device("cuda" if gpus else "cpu")).run()
-
-
-def spread(gpus: int) -> int:
-    """Run one worker on each GPU and return the worst exit status."""
-    workers = [
-        subprocess.Popen(
-            [sys.executable, *sys.argv, "--worker"],
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": str(gpu)},
-        )
-        for gpu in range(gpus)
-    ]
-    return max(worker.wait() for worker in workers)
 
 
 class Work:
@@ -99,7 +81,7 @@ class Work:
     def __init__(self, given: argparse.Namespace, device: torch.device) -> None:
         """Load the faces."""
         self.given, self.device, self.out = given, device, given.out
-        self.ends = time.monotonic() + given.seconds - LAST_WORDS_S
+        self.runs = Runs(given.out, time.monotonic() + given.seconds - LAST_WORDS_S)
         if device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = True
             torch.backends.cudnn.allow_tf32 = True
@@ -114,17 +96,17 @@ class Work:
             for name, folder in folders_by_name(given.faces).items()
         }
         people = [len(faces.people) for faces in (self.train, *self.test.values())]
-        self.say("begin", people=people, photos=len(self.train.images), device=self.name())
+        say("begin", people=people, photos=len(self.train.images), device=self.name())
 
     def run(self) -> None:
         """Train the judge, then do every run."""
-        held_out = self.recognizer()
-        if held_out is None:
-            return self.say("end", because="the recognizer needs more time")
+        made = self.runs.shared({"recognizer": self.recognizer})
+        if made is None:
+            return say("end", because="the recognizer needs more time")
         cores = (os.cpu_count() or 1) // max(1, torch.cuda.device_count())
         judge = Judge(
             self.test,
-            held_out,
+            made["recognizer"],
             people=self.given.judged,
             least=self.given.least,
             workers=1 if self.given.small else max(1, cores - 2),
@@ -132,34 +114,9 @@ class Work:
             steps=4 if self.given.small else 20,
         )
         jobs = [(arm, seed) for seed in self.given.seeds for arm in self.given.arms]
-        waiting = [(REAL, 0), *jobs]
-        while waiting and time.monotonic() < self.ends:
-            done = self.finished()
-            waiting = [job for job in waiting if job not in done]
-            ran = [job for job in waiting if self.attempt(*job, judge)]
-            waiting = [job for job in waiting if job not in ran]
-            if waiting and not ran:
-                time.sleep(1.0)  # another process is at them
+        left = self.runs.work([(REAL, 0), *jobs], lambda arm, seed: self.line(arm, seed, judge))
         judge.close()
-        self.say("end", left=[f"{arm}/{seed}" for arm, seed in waiting])
-        return None
-
-    def attempt(self, arm: str, seed: int, judge: Judge) -> bool:
-        """Do one run unless it is done, taken or has no time; True if it was done."""
-        if time.monotonic() > self.ends:
-            return False
-        try:
-            with FileLock(self.out / f".{arm}-{seed}.lock").acquire(timeout=0):
-                if (arm, seed) in self.finished():
-                    return False
-                line = self.line(arm, seed, judge)
-                if line is None:
-                    return False
-                with FileLock(self.out / ".runs.lock"), (self.out / "runs.jsonl").open("a") as file:
-                    file.write(json.dumps(line) + "\n")
-                return True
-        except Timeout:
-            return False
+        return say("end", left=[f"{arm}/{seed}" for arm, seed in left])
 
     def line(self, arm: str, seed: int, judge: Judge) -> dict[str, Any] | None:
         """Train and test one arm; None if the time was over before."""
@@ -174,7 +131,9 @@ class Work:
         trained_s = time.monotonic() - began
         budget = replace(self.recipe, seed=seed, seconds=self.given.generator_s)
         of = f"{arm}-{seed}-{self.given.arm_s}"
-        generator = fit_generator(encoder, budget, self.train, folder, of=of, stop_at=self.ends)
+        generator = fit_generator(
+            encoder, budget, self.train, folder, of=of, stop_at=self.runs.ends
+        )
         if generator is None:
             return None
         apart = {}
@@ -183,8 +142,7 @@ class Work:
         scores = judge.scores(encoder, generator)
         if seed == 0:
             self.draw(arm, encoder, generator, judge)
-        log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-        steps = {row["stage"]: row["step"] for row in log}
+        steps = {row["stage"]: row["step"] for row in lines(folder / "log.jsonl")}
         return {
             **facts,
             "arm_s": self.given.arm_s,
@@ -206,7 +164,7 @@ class Work:
         """Return the trained encoder of an arm; None if the time was over before."""
         if arm != UNTRAINED:
             recipe = replace(self.recipe, arm=arm, seed=seed)
-            return fit_identity(recipe, self.train, folder, stop_at=self.ends)
+            return fit_identity(recipe, self.train, folder, stop_at=self.runs.ends)
         encoder = fresh_encoder(self.recipe.shape, seed=seed).to(self.device).eval()
         encoder.requires_grad_(False)
         encoder.center.copy_(mean_code(encoder, self.train))
@@ -217,15 +175,14 @@ class Work:
         network = fresh_recognizer(4 if self.given.small else 32, seed=1234)
         pictures = Pictures([self.train], 8 if self.given.small else 256, 1234)
         task = RecognizerTask(network, pictures, self.device)
-        with FileLock(self.out / ".recognizer.lock"):
-            whole = learn(
-                task,
-                Clock(self.given.recognizer_s, stop_at=self.ends),
-                stage="recognizer",
-                folder=self.out / "work" / "recognizer",
-                fingerprint=faces_sha256(self.train),
-                device=self.device,
-            )
+        whole = learn(
+            task,
+            Clock(self.given.recognizer_s, stop_at=self.runs.ends),
+            stage="recognizer",
+            folder=self.out / "work" / "recognizer",
+            fingerprint=faces_sha256(self.train),
+            device=self.device,
+        )
         return task.network.eval().requires_grad_(False) if whole else None
 
     def draw(self, arm: str, encoder: IdentityEncoder, generator: Any, judge: Judge) -> None:
@@ -246,23 +203,6 @@ class Work:
         """Read faces of the encoder's size."""
         size = self.recipe.shape.size_px
         return load_faces(folders, split=split, size_px=size, gray=not self.given.colour)
-
-    def finished(self) -> set[tuple[str, int]]:
-        """Return the runs that have a whole line."""
-        path = self.out / "runs.jsonl"
-        if not path.is_file():
-            return set()
-        rows = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                continue
-        return {(row["arm"], row["seed"]) for row in rows}
-
-    def say(self, event: str, **values: Any) -> None:
-        """Log an event."""
-        Journal(self.out).write(event, {name: str(value) for name, value in values.items()})
 
     def name(self) -> str:
         """Return the name of the device."""
