@@ -108,6 +108,10 @@ class HyperNetwork(nn.Module):
         colors = values[..., 4:].sigmoid()
         return split_field(torch.cat([sdf, values[..., 1:4].tanh(), colors], -1))
 
+    def distance(self, codes: Tensor, points: Tensor) -> Tensor:
+        """Return the signed distance alone, B x N."""
+        return self.field(codes, points).sdf
+
     def on_lattice(self, codes: Tensor, cells: int) -> Field:
         """Return the field at the corners of `cells` cells a side."""
         points = lattice_points(cells, codes.device)
@@ -136,6 +140,10 @@ class FreePlanes(nn.Module):
     def field(self, codes: Tensor, points: Tensor) -> Field:
         """Return the field at `points`, B x N x 3 in [-1, 1]."""
         return split_field(self.head(features_at(codes, points)))
+
+    def distance(self, codes: Tensor, points: Tensor) -> Tensor:
+        """Return the signed distance alone, B x N."""
+        return self.field(codes, points).sdf
 
     def on_lattice(self, codes: Tensor, cells: int) -> Field:
         """Return the field at the corners of `cells` cells a side."""
