@@ -198,10 +198,10 @@ def save_teacher(
 ) -> None:
     """Write a diffusers folder in float16 safetensors."""
     StableDiffusionInstructPix2PixPipeline(
-        vae=_half(autoencoder),
-        text_encoder=_half(text_encoder),
+        vae=half_copy(autoencoder),
+        text_encoder=half_copy(text_encoder),
         tokenizer=CLIPTokenizer.from_pretrained(tokenizer_folder),
-        unet=_half(unet),
+        unet=half_copy(unet),
         scheduler=new_scheduler(),
         safety_checker=None,
         feature_extractor=None,
@@ -219,7 +219,7 @@ def _read_as_float32(config: Path) -> None:
     config.write_text(json.dumps({**values, "dtype": "float32"}, indent=2, sort_keys=True) + "\n")
 
 
-def _half(module: Any) -> Any:
+def half_copy(module: Any) -> Any:
     """A float16 copy on the CPU: save_pretrained writes the dtype it finds."""
     if hasattr(module, "from_config"):  # diffusers
         copy = type(module).from_config(module.config)

@@ -33,6 +33,8 @@ class ColoredMesh:
     """T x 3."""
     colors: Array
     """T x 3 or V x 3, sRGB from 0 to 1."""
+    eyes: slice | None = None
+    """Which triangles only the front has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,11 +345,31 @@ def _eyes(shape: str, body: Surface) -> list[tuple[Surface, tuple[float, float, 
     return parts
 
 
-def dressed(
-    shape: str, body: Surface, colors: Array, accessory: str | None, dice: Dice
-) -> ColoredMesh:
-    """Put eyes and an accessory on a `body` whose triangles have `colors`."""
+@dataclass(frozen=True, slots=True)
+class Toy:
+    """A body with eyes and an accessory; only the body has no color yet."""
+
+    body: Surface
+    whole: Surface
+    paints: Array
+    """Colors of the triangles of `whole` after those of `body`."""
+    eyes: slice
+
+    def painted(self, colors: Array) -> ColoredMesh:
+        """Return the toy whose body has `colors`, one a triangle, placed around the origin."""
+        low, high = self.whole.vertices.min(0), self.whole.vertices.max(0)
+        middle = (low + high) / 2 * np.asarray([0, 1, 1], np.float32)
+        centered = self.whole.vertices - middle
+        scale = np.float32(RADIUS / np.linalg.norm(centered, axis=1).max())
+        painted = np.concatenate([colors, self.paints])
+        return ColoredMesh(centered * scale, self.whole.triangles, painted, self.eyes)
+
+
+def toy(shape: str, accessory: str | None, body_dice: Dice, dice: Dice) -> Toy:
+    """Make a body and put eyes and an accessory on it; `body_dice` decide on the body alone."""
+    body = BODIES[shape](body_dice)
     parts = _eyes(shape, body)
+    ends = len(body.triangles) + sum(len(part.triangles) for part, _ in parts)
     if accessory == "hat":
         parts += _hat(body, dice)
     elif accessory == "wings":
@@ -361,8 +383,4 @@ def dressed(
         np.broadcast_to(np.asarray(color, np.float32), part.triangles.shape)
         for part, color in parts
     ]
-    middle = (whole.vertices.max(0) + whole.vertices.min(0)) / 2
-    centered = whole.vertices - np.asarray([0, *middle[1:]], np.float32)
-    furthest = float(np.linalg.norm(centered, axis=1).max())
-    scale = np.float32(RADIUS / furthest)
-    return ColoredMesh(centered * scale, whole.triangles, np.concatenate([colors, *paints]))
+    return Toy(body, whole, np.concatenate(paints), slice(len(body.triangles), ends))

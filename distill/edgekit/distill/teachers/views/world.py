@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from edgekit.core.errors import EdgekitError, unknown_name
 from edgekit.distill.teachers.views.patterns import PATTERNS
-from edgekit.distill.teachers.views.solids import BODIES, ColoredMesh, dressed
+from edgekit.distill.teachers.views.solids import BODIES, ColoredMesh, Toy, toy
 
 SHAPES = tuple(BODIES)
 THEMES = tuple(PATTERNS)
@@ -119,9 +120,17 @@ def world_mesh(prompt: str, seed: int = 0) -> ColoredMesh:
     """Return the toy that `prompt` names, within 0.9 of the origin, its front towards +z.
 
     `seed` changes proportions, shades and the places of the pattern a little; 0 is the plain one.
+    Toys of one shape, accessory and seed differ in nothing but the colors of their bodies.
     """
     thing = parse(prompt)
-    dice = np.random.default_rng([seed, 7]) if seed else None
-    body = BODIES[thing.shape](dice)
-    colors = PATTERNS[thing.theme](body.centers, dice)
-    return dressed(thing.shape, body, colors, thing.accessory, dice)
+    made = _toy(thing.shape, thing.accessory, seed)
+    return made.painted(PATTERNS[thing.theme](made.body.centers, _dice(seed, 2)))
+
+
+@lru_cache(maxsize=8)
+def _toy(shape: str, accessory: str | None, seed: int) -> Toy:
+    return toy(shape, accessory, _dice(seed, 0), _dice(seed, 1))
+
+
+def _dice(seed: int, which: int) -> np.random.Generator | None:
+    return np.random.default_rng([seed, which]) if seed else None
