@@ -52,7 +52,9 @@ def distill(
         None, help="cpu (default: 128 px, about 3 minutes on two cores) or gpu (256 px)."
     ),
     student: str | None = typer.Option(
-        None, help="Kind of student: gan (default: one edit), or restorer (portraits)."
+        None,
+        help="Kind of student: gan (default: one edit), restorer (portraits), or mesh (prompts to "
+        "meshes).",
     ),
     init: str | None = typer.Option(
         None, help="base (default): adapt the shipped base; scratch: train every weight."
@@ -115,6 +117,22 @@ def distill(
         None, help="restorer: mild, medium, severe or mixed (default)."
     ),
     places: int | None = typer.Option(None, help="restorer: references that fit; default: 4."),
+    prompts: Path | None = typer.Option(
+        None, help="mesh: text file with a prompt a line; default: the bundled world's 56."
+    ),
+    unseen: Path | None = typer.Option(
+        None, help="mesh: prompts that are shown and counted, but never trained on."
+    ),
+    seconds: float | None = typer.Option(
+        None, help="mesh: time of the training, over all its continuations; default: 300."
+    ),
+    loss: str | None = typer.Option(None, help="mesh: asd (default) or sds."),
+    guidance: float | None = typer.Option(
+        None, help="mesh: how far the text pulls beyond plain prediction; 1: not at all."
+    ),
+    stage_one: float | None = typer.Option(
+        None, help="mesh: part of the time for volumes before meshes; default: 0.7, 0: none."
+    ),
 ) -> None:
     """Train a small student that performs one edit of a teacher.
 
@@ -123,6 +141,9 @@ def distill(
 
     With --student restorer it trains a network that restores a degraded portrait with the help of
     good ones of the same person, in one step; docs/restorer.md says more.
+
+    With --student mesh it trains a network that turns a prompt into a mesh, by nothing but what
+    --teacher (see `edgekit teacher train --kind views`) says of renders; docs/mesh.md says more.
 
     Example: edgekit distill --concept "make it night" --out runs/night
     """
@@ -135,6 +156,26 @@ def distill(
         "severity": severity,
         "places": places,
     }
+    of_mesh = {
+        "prompts": prompts,
+        "unseen": unseen,
+        "seconds": seconds,
+        "loss": loss,
+        "guidance": guidance,
+        "stage_one": stage_one,
+    }
+    if student == "mesh":
+        from edgekit.cli.generator import generator
+
+        where = {"teacher": teacher, "recipe": recipe}
+        trained = {"steps": steps, "batch": batch, "lr": lr, "seed": seed}
+        generator(ctx, out, where | of_mesh, {"name": name, "profile": profile, **trained})
+        return
+    if wrong := [key for key, value in of_mesh.items() if value is not None]:
+        raise EdgekitError(
+            f"--{wrong[0].replace('_', '-')} is for a mesh generator",
+            hint="add --student mesh, or leave it out",
+        )
     if student == "restorer":
         from edgekit.cli.restorer import restorer
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
 
-from edgekit.core.errors import EdgekitError, unknown_name
+from edgekit.core.errors import BadInput, EdgekitError, unknown_name
 from edgekit.core.store import value_sha256, write_bytes
 from edgekit.distill.mesh.distillation import Distillation
 from edgekit.distill.mesh.shape import TOY, MeshShape
@@ -126,3 +127,48 @@ class MeshRecipe:
         """Write the recipe as TOML, at once or not at all."""
         lines = [f"{key} = {json.dumps(value)}" for key, value in self.values().items()]
         write_bytes(path, ("\n".join(lines) + "\n").encode())
+
+
+def mesh_recipe(*, profile: str | None = None, **changes: Any) -> MeshRecipe:
+    """Return the recipe of a profile with `changes`; a change that is None keeps the default.
+
+    Raises EdgekitError for a value that cannot be meant or a key that does not exist.
+
+    >>> mesh_recipe(profile="gpu", seconds=60).volume_px
+    64
+    """
+    profile = profile or "cpu"
+    if profile not in PROFILES:
+        raise unknown_name("profile", profile, PROFILES)
+    given = {key: value for key, value in changes.items() if value is not None}
+    _check_keys(given)
+    return MeshRecipe(profile=profile, **{**PROFILES[profile], **given})
+
+
+def read_mesh_recipe(path: Path, **changes: Any) -> MeshRecipe:
+    """Read a recipe from TOML; `changes` that are not None win, missing keys take the default.
+
+    Raises BadInput for a file that is missing or not TOML, EdgekitError for an unknown key (with
+    the nearest known one) or a value that cannot be meant.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput(f"{path} does not exist", hint="check the path") from None
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} is not TOML: {error}", hint="mend that line") from error
+    _check_keys(values)
+    kinds = {"str": str, "int": int, "bool": bool, "float": (int, float)}
+    wanted = {field.name: str(field.type) for field in fields(MeshRecipe)}
+    for key, value in values.items():
+        kind = wanted[key] if wanted[key] in kinds else "str"
+        if not isinstance(value, kinds[kind]) or isinstance(value, bool) != (kind == "bool"):  # type: ignore[arg-type]
+            raise EdgekitError(f"{path}: {key} = {value!r}", hint=f"write a {kind}")
+    return mesh_recipe(**{**values, **{k: v for k, v in changes.items() if v is not None}})
+
+
+def _check_keys(values: Mapping[str, Any]) -> None:
+    known = [field.name for field in fields(MeshRecipe)]
+    for key in values:
+        if key not in known:
+            raise unknown_name("key in the recipe", key, known)
