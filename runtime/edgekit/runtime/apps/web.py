@@ -15,6 +15,7 @@ from edgekit.core.errors import BadInput, EdgekitError, TargetUnsupported
 from edgekit.core.manifest import BundleManifest, read_bundle, write_bundle
 from edgekit.core.progress import Report, silent
 from edgekit.core.store import (
+    MANIFEST,
     file_sha256,
     prepared_folder,
     read_json,
@@ -179,12 +180,19 @@ def _written(
 def _bundle(folder: Path, manifest: BundleManifest, engines: Sequence[str], out: Path) -> list[str]:
     """Copy what the page reads of a bundle; return what it keeps at the first visit."""
     models = tuple(model for model in manifest.models if model.format in engines)
-    small = [row.path for row in manifest.concepts]
+    small = [row.path for row in (*manifest.concepts, *manifest.assets)]
     for path in [*(model.path for model in models), manifest.golden.path, *small]:
         write_bytes(out / path, (folder / path).read_bytes())
-    kept = manifest.model_copy(update={"models": models, "refused": (), "adapters": ()})
-    write_bundle(out, kept)
-    return ["manifest.json", *small]
+    kept, parts = [MANIFEST, *small], []
+    for part in manifest.parts:
+        inner = read_bundle(folder / part.path)
+        found = _bundle(folder / part.path, inner, engines, out / part.path)
+        kept += [f"{part.path}/{path}" for path in found]
+        written = file_sha256(out / part.path / MANIFEST)
+        parts.append(part.model_copy(update={"sha256": written}))
+    fewer = {"models": models, "refused": (), "adapters": (), "parts": tuple(parts)}
+    write_bundle(out, manifest.model_copy(update=fewer))
+    return kept
 
 
 class _Handler(SimpleHTTPRequestHandler):
