@@ -17,7 +17,7 @@ from edgekit.distill.mesh.generator import MeshNetwork, fresh_generator
 from edgekit.distill.mesh.guide import Guide
 from edgekit.distill.mesh.previews import write_previews
 from edgekit.distill.mesh.recipe import MeshRecipe
-from edgekit.distill.mesh.stages import Renderer, volumes
+from edgekit.distill.mesh.stages import Renderer, meshes, volumes
 from edgekit.distill.mesh.student import Prompts
 from edgekit.distill.mesh.words import tokens
 from edgekit.distill.render.views import Cameras, random_backgrounds, random_cameras
@@ -190,7 +190,11 @@ def fit_mesh(
 def stages(recipe: MeshRecipe) -> tuple[Stage, ...]:
     """Return the stages of a recipe that have any budget."""
     one = recipe.stage_one
-    both = (Stage("1-volumes", volumes(recipe), recipe.lr, 0.0, one, graphs=True),)
+    mesh_lr = recipe.mesh_lr if one else recipe.lr
+    both = (
+        Stage("1-volumes", volumes(recipe), recipe.lr, 0.0, one, graphs=True),
+        Stage("2-meshes", meshes(recipe), mesh_lr, one, 1 - one, graphs=False),
+    )
     return tuple(stage for stage in both if stage.share > 0)
 
 

@@ -11,16 +11,20 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
-from edgekit.distill.mesh.generator import MeshNetwork
+from edgekit.distill.mesh.generator import MeshNetwork, lattice_points
 from edgekit.distill.mesh.recipe import MeshRecipe
 from edgekit.distill.mesh.regularity import regularity
+from edgekit.distill.render.backends import rasterizer_named
+from edgekit.distill.render.marching import cut_of, meshes_of
+from edgekit.distill.render.mesh_views import mesh_views
 from edgekit.distill.render.views import Cameras
 from edgekit.distill.render.volume import eikonal_loss, sparsity_loss, volume_views
 
 LATTICE = 24
-"""Cells a side of the lattice on which stage one looks at the shape of the field."""
+"""Cells a side of the lattice on which the shape of a field is kept in order."""
 
 
 class Seen(NamedTuple):
@@ -62,6 +66,31 @@ def volumes(recipe: MeshRecipe) -> Renderer:
         terms = regularity(network.on_lattice(codes, LATTICE).sdf, LATTICE)._asdict()
         terms["eikonal"] = terms["eikonal"] + eikonal_loss(views.slopes)
         terms["sparsity"] = sparsity_loss(views.opacity)
+        return Seen(views.picture.permute(0, 3, 1, 2), terms)
+
+    return look
+
+
+def meshes(recipe: MeshRecipe) -> Renderer:
+    """Return the renderer of stage two."""
+
+    def look(network: MeshNetwork, codes: Tensor, cameras: Cameras, backgrounds: Tensor) -> Seen:
+        cells = network.shape.cells
+        with torch.no_grad():
+            cut = cut_of(network.on_lattice(codes, cells).sdf, cells)
+        # Only the corners next to the surface place vertices: one in eight needs gradients.
+        corners = lattice_points(cells, codes.device)[cut.corners.numbers]
+        found = network.field(codes, corners)
+        made = meshes_of(cut, found.sdf, found.deformation, deform=network.shape.deform)
+        views = mesh_views(
+            made,
+            cameras,
+            recipe.mesh_px,
+            backgrounds,
+            paint=lambda points: network.field(codes, points).colors,
+            rasterizer=rasterizer_named("auto", codes.device),
+        )
+        terms = regularity(network.on_lattice(codes, LATTICE).sdf, LATTICE)._asdict()
         return Seen(views.picture.permute(0, 3, 1, 2), terms)
 
     return look
