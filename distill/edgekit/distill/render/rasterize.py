@@ -112,6 +112,9 @@ def interpolate(attributes: Tensor, raster: Raster, triangles: Tensor) -> Tensor
     than those that were rasterized may be given, for attributes with seams.
     """
     batch, height, width = raster.triangle.shape
+    if not len(triangles):
+        # The sum of nothing keeps the way of gradients, for a loss that other terms share.
+        return attributes.new_zeros(batch, height, width, attributes.shape[-1]) + attributes.sum()
     corners = triangles[raster.triangle.clamp(min=0)].view(batch, -1)
     if attributes.ndim == 2:
         values = attributes[corners]
@@ -157,6 +160,8 @@ def neighbors_of(triangles: Tensor) -> Tensor:
     >>> neighbors_of(torch.tensor([[0, 1, 2], [2, 1, 3]])).tolist()
     [[1, -1, -1], [-1, -1, 0]]
     """
+    if not len(triangles):
+        return triangles
     edges = torch.stack([triangles[:, [1, 2]], triangles[:, [2, 0]], triangles[:, [0, 1]]], 1)
     low, high = edges.min(2).values.flatten(), edges.max(2).values.flatten()
     names = low * (int(triangles.max()) + 1) + high

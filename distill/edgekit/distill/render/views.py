@@ -76,6 +76,12 @@ class Cameras:
         """Return vertices for `rasterize`, B x V x 4, of `positions` V x 3 or B x V x 3."""
         return projected(positions @ self.axes, self.distance, self.field_deg)
 
+    def projected_joined(self, positions: Tensor, pictures: Tensor) -> Tensor:
+        """Return V x 4 vertices of `positions` V x 3, each seen by the camera of its picture."""
+        turned = torch.einsum("vi,vij->vj", positions, self.axes[pictures])
+        distance, field_deg = self.distance[pictures], self.field_deg[pictures]
+        return projected(turned[:, None], distance, field_deg)[:, 0]
+
     def rays(self, size_px: int) -> tuple[Tensor, Tensor]:
         """Return origins and unit directions, B x S x S x 3, through the centres of the pixels."""
         reach = torch.tan(self.field_deg * (math.pi / 360))
