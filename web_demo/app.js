@@ -7,12 +7,14 @@ import { sampleScene } from "./sample.js";
 import { autorun, exportJson, forget, measured, remember, showRows, verdict } from "./ui/bench.js";
 import { chosenWeights, showConcepts } from "./ui/concepts.js";
 import { $, download, guarded, on, options, say, shown } from "./ui/dom.js";
+import { FORM as MESH, showMeshScreen, wireMesh } from "./ui/mesh.js";
 import { drawAfter, drawBefore, Latency, pixelsBefore, setSplit, showTiles } from "./ui/stage.js";
 
 const asked = new URLSearchParams(location.search);
 const here = asked.get("worker") === "0"; // on the page's thread, to see what the worker is good for
 const latency = new Latency();
 const page = { bundle: null, editor: null, source: null, camera: null, edits: null, again: false, opening: Promise.resolve(), frameEnd: 0 };
+let makeAgain = async () => {}; // the mesh of the same words
 
 async function start() {
   wire();
@@ -75,6 +77,8 @@ async function readBundle() {
   options($("model"), models.map((entry, i) => [String(i), `${entry.format} ${entry.precision}, ${(entry.bytes / 1e6).toFixed(2)} MB`]), "0");
   models.forEach((entry, i) => ($("model").options[i].dataset.path = entry.path));
   showConcepts(manifest, () => guarded(changeConcept));
+  showMeshScreen(manifest);
+  $("subtitle").textContent = `${manifest.form === MESH ? "Makes 3D objects of words" : "Edits photos"} on this device. Nothing is sent anywhere.`;
 }
 
 async function openChosenBundle() {
@@ -124,12 +128,14 @@ async function changeConcept() {
 }
 
 async function editAgain() {
+  if (page.bundle.manifest.form === MESH) return makeAgain();
   if (page.source && !page.camera) await show(page.source, page.source.width, page.source.height);
 }
 
 /** Show a picture (anything that a canvas draws) and edit it. */
 async function show(picture, width, height) {
   if (!page.editor) throw new EdgekitError("no model is loaded", "choose another one");
+  if (page.bundle.manifest.form === MESH) throw new EdgekitError("this model takes words, not photos", "write what it should make");
   drawBefore(picture, width, height, Number($("side").value));
   await edit();
 }
@@ -274,6 +280,7 @@ function wire() {
       await editAgain();
     });
   }
+  makeAgain = wireMesh(() => page.editor);
   on("side", "change", editAgain);
   for (const id of ["second", "mix"]) on(id, "input", changeConcept);
   on("measure", "click", measure);
