@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -55,8 +56,10 @@ class Remembers:
 class Named:
     """As much of a manifest as a message needs."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, form: str = "restorer") -> None:
+        self.name, self.form = name, form
+        self.encoder_sha256 = "0" * 64
+        self.student = SimpleNamespace(sha256="ab" * 32)
 
 
 def bundle(name: str, inputs: tuple, outputs: tuple, **more: object) -> OpenBundle:
@@ -105,7 +108,7 @@ def test_the_enroller_of_another_restorer_is_refused():
 def test_a_memory_that_was_kept_is_the_same_and_its_owners_alone(tmp_path):
     known, path = of_references(RESTORER, ENROLLER, [FACE, DARK]), tmp_path / "me.npz"
 
-    write_memory(path, known)
+    write_memory(path, known, RESTORER)
 
     back = read_memory(path, RESTORER)
     assert all(np.allclose(back[name], known[name], atol=1e-3) for name in known)
@@ -113,10 +116,17 @@ def test_a_memory_that_was_kept_is_the_same_and_its_owners_alone(tmp_path):
 
 
 def test_a_memory_of_another_restorer_is_refused(tmp_path):
-    write_memory(tmp_path / "me.npz", {"memory_2": np.zeros((1, 2, 4, 5), np.float32)})
+    known, path = of_references(RESTORER, ENROLLER, [FACE]), tmp_path / "me.npz"
+    other = replace(RESTORER, manifest=Named("other"))
+    other.manifest.student.sha256 = "cd" * 32
 
+    write_memory(path, known, other)
     with pytest.raises(BadInput, match="enrolled for another restorer"):
-        read_memory(tmp_path / "me.npz", RESTORER)
+        read_memory(path, RESTORER)
+
+    write_memory(path, {"memory_2": np.zeros((1, 2, 4, 5), np.float32)}, RESTORER)
+    with pytest.raises(BadInput, match="enrolled for another restorer"):
+        read_memory(path, RESTORER)
 
 
 def test_a_code_fills_its_port_and_one_of_another_shape_is_refused():
@@ -126,6 +136,8 @@ def test_a_code_fills_its_port_and_one_of_another_shape_is_refused():
     assert of_code(phone, code)["code"].shape == (1, 4, 6)
     with pytest.raises(BadInput, match="takes no code of 4 x 7"):
         of_code(phone, replace(code, values=np.ones((4, 7), np.float32)))
+    with pytest.raises(BadInput, match="made by the encoder 111111111111"):
+        of_code(phone, replace(code, encoder_sha256="1" * 64))
 
 
 def test_nobody_is_zeros_in_every_form():
@@ -143,7 +155,10 @@ def test_nobody_is_zeros_in_every_form():
 
 
 def test_a_bundle_of_something_else_is_no_restorer():
-    with pytest.raises(TargetUnsupported, match="is no restorer"):
-        form_of(bundle("night", (IMAGE, port("adapter", 1, 9)), (OUT,)))
+    night = replace(bundle("night", (IMAGE,), (OUT,)), manifest=Named("night", "concept"))
+    with pytest.raises(TargetUnsupported, match="no restorer but of the form 'concept'"):
+        form_of(night)
+    with pytest.raises(TargetUnsupported, match="cannot be used here"):
+        form_of(bundle("strange", (IMAGE, port("adapter", 1, 9)), (OUT,)))
     with pytest.raises(TargetUnsupported, match="has no input 'image'"):
         size_of(bundle("mesh", (port("words", 1, 9),), (OUT,)))

@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgekit.cli.common import note, planned, show
-from edgekit.core.errors import EdgekitError
+from edgekit.core.errors import BadInput, EdgekitError
 
 if TYPE_CHECKING:
-    from edgekit.core.tensors import Batch
+    from edgekit.core.tensors import Batch, Photo
+    from edgekit.distill.faces.align import Aligned
     from edgekit.runtime.bundle import OpenBundle
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 LEAST_PX = 20
 """Least side of a degraded face, in the photo's pixels: below, nothing of a person is left."""
+LEAST_REFERENCE_PX = 40
+SOFT = 1.5
+"""A face this much larger in the photo than the network's picture becomes visibly softer."""
 
 
 @app.command()
 def restore(
-    photo: Annotated[Path, typer.Argument(help="The portrait to restore.")],
+    photo: Annotated[Path, typer.Argument(help="The photo with the face to restore.")],
     run: Annotated[
         Path, typer.Option(help="Folder of `edgekit distill --student restorer`, or its bundle.")
     ],
@@ -38,16 +42,26 @@ def restore(
         typer.Option(help="File that keeps what the references gave; used if it is there."),
     ] = None,
     enroller: Annotated[
-        Path | None, typer.Option(help="Bundle of the enroller.  [default: RUN/enroller/bundle]")
+        Path | None,
+        typer.Option(
+            help="Bundle of the enroller or of the identity encoder.  [default: the one in the "
+            "restorer's bundle]"
+        ),
     ] = None,
+    crop: Annotated[
+        bool, typer.Option("--crop", help="Write the face alone, upright and square.")
+    ] = False,
+    largest: Annotated[
+        bool, typer.Option("--largest", help="Of several faces in a photo take the largest.")
+    ] = False,
     aligned: Annotated[
         bool, typer.Option("--aligned", help="All photos are aligned crops: look for no face.")
     ] = False,
 ) -> None:
-    """Restore a degraded portrait with the help of references of the same person.
+    """Restore a face in a photo with the help of references of the same person.
 
-    The face is found, cut out, restored in one step and written as a square picture. Without
-    references the restorer does what it can alone.
+    The face is found, cut out, restored in one step and put back into the photo; what is around it
+    stays as it is. Without references the restorer does what it can alone.
 
     Example: edgekit restore old.jpg --run runs/portraits --reference a.jpg -o new.png
     """
@@ -56,74 +70,99 @@ def restore(
         raise EdgekitError(
             "a code and references exclude each other", hint="leave out --code or --reference"
         )
+    if memory is not None and memory.is_file() and references:
+        raise EdgekitError(
+            f"{memory} holds references already",
+            hint="leave out --reference, or delete the file to enrol anew",
+        )
     plan = {"photo": photo, "run": run, "references": references, "code": code, "out": out}
     if planned({"step": "restore", **plan, "memory": memory}):
         return
-    from edgekit.core.identity import read_identity
-    from edgekit.core.images import save_photo
+    from edgekit.core.images import center_square, load_photo, save_photo
     from edgekit.runtime.bundle import bundle_folder, open_bundle
-    from edgekit.runtime.restore import nobody, of_code, read_memory, restored, size_of
+    from edgekit.runtime.restore import form_of, nobody, of_code, read_memory, restored, size_of
 
     bundle = open_bundle(bundle_folder(run))
+    form_of(bundle)  # anything but a restorer is refused before a photo is read
     size_px = size_of(bundle)
     if code is not None:
-        person = read_identity(code)
-        _check_encoder(run, code, person.encoder_sha256)
-        known = of_code(bundle, person)
+        from edgekit.core.identity import read_identity
+
+        known = of_code(bundle, read_identity(code))
     elif memory is not None and memory.is_file():
-        if references:
-            raise EdgekitError(
-                f"{memory} holds references already",
-                hint="leave out --reference, or delete the file to enrol anew",
-            )
         known = read_memory(memory, bundle)
     elif references:
-        known = _enrolled(bundle, enroller or run / "enroller", references, memory, aligned)
+        known = _enrolled(bundle, enroller, references, memory, aligned=aligned, largest=largest)
     else:
         known = nobody(bundle)
         note("no references are given: the restorer works alone")
-    face = _faces([photo], size_px, aligned=aligned, least_px=LEAST_PX)[0]
-    save_photo(restored(bundle, face, known), out)
+    whole = load_photo(photo)
+    if aligned:
+        made = restored(bundle, center_square(whole, size_px), known)
+    else:
+        face = _aligned(whole, photo, size_px, largest=largest, least_px=LEAST_PX)
+        made = restored(bundle, face.photo, known)
+        if not crop:
+            made = _put_back(whole, face, made)
+    save_photo(made, out)
+    height, width = made.shape[:2]
     show(
-        {"out": str(out), "model": bundle.entry.path, "references": len(references)},
-        f"{out}: {size_px} x {size_px} pixels by {bundle.entry.path}",
+        {
+            "out": str(out),
+            "model": bundle.entry.path,
+            "references": len(references),
+            "face_px": size_px if aligned else round(face.native_px),
+        },
+        f"{out}: {width} x {height} pixels, the face by {bundle.entry.path}",
     )
 
 
-def _check_encoder(run: Path, code: Path, made_by: str) -> None:
-    """Refuse a code of another encoder than the restorer was trained with, where that is known."""
-    from edgekit.core.errors import BadInput
-    from edgekit.core.store import MANIFEST, read_json
+def _put_back(photo: Photo, face: Aligned, made: Photo) -> Photo:
+    from edgekit.runtime.paste import pasted
 
-    if not (run / MANIFEST).is_file():
-        return
-    wanted = (read_json(run / MANIFEST).get("references") or {}).get("encoder_sha256")
-    if wanted is not None and wanted != made_by:
-        raise BadInput(
-            f"{code} was made by the encoder {made_by[:12]}, and {run} understands codes of "
-            f"{wanted[:12]}",
-            hint="enrol the photos again with that encoder",
+    assert face.matrix is not None
+    size_px = made.shape[0]
+    if face.native_px > SOFT * size_px:
+        note(
+            f"the face fills {face.native_px:.0f} pixels of the photo and the restorer makes "
+            f"{size_px}: it will be softer than its surroundings"
         )
+    return pasted(photo, face.photo, made, face.matrix)
 
 
 def _enrolled(
-    bundle: OpenBundle, folder: Path, files: list[Path], memory: Path | None, aligned: bool
+    bundle: OpenBundle,
+    enroller: Path | None,
+    files: list[Path],
+    memory: Path | None,
+    *,
+    aligned: bool,
+    largest: bool,
 ) -> dict[str, Batch]:
-    from edgekit.runtime.bundle import bundle_folder, open_bundle
-    from edgekit.runtime.restore import of_references, size_of, write_memory
+    """Return what the restorer is told of the person in `files`."""
+    from edgekit.core.images import center_square, load_photo
+    from edgekit.runtime.bundle import bundle_folder
+    from edgekit.runtime.restore import enroller_of, write_memory
 
-    opened = open_bundle(bundle_folder(folder), precision=bundle.entry.precision)
-    faces = _faces(files, size_of(opened), aligned=aligned, least_px=40)
+    opened = enroller_of(bundle, None if enroller is None else bundle_folder(enroller))
+    faces = []
+    for file in files:
+        photo = load_photo(file)
+        if aligned:
+            faces.append(center_square(photo, opened.size_px))
+            continue
+        found = _aligned(photo, file, opened.size_px, largest=largest, least_px=LEAST_REFERENCE_PX)
+        faces.append(found.photo)
     if apart := _apart(faces):
         note(f"these references do not look like one person ({apart}): the result may mix them")
-    known = of_references(bundle, opened, faces)
+    known = opened.known(faces)
     if memory is not None:
-        size = write_memory(memory, known)
+        size = write_memory(memory, known, bundle)
         note(f"{memory}: {size / 1e6:.2f} MB of {len(files)} references; delete it to forget them")
     return known
 
 
-def _apart(faces: list[Batch]) -> str:
+def _apart(faces: list[Photo]) -> str:
     """Say how unlike the references are, if a recognizer is installed and takes two for others."""
     from edgekit.distill.faces import recognition
 
@@ -136,20 +175,12 @@ def _apart(faces: list[Batch]) -> str:
     return f"distance {far:.2f}, of one person usually below 0.5" if far > recognition.SAME else ""
 
 
-def _faces(files: list[Path], size_px: int, *, aligned: bool, least_px: int) -> list[Batch]:
-    """Return the aligned face of each photo; raises BadInput, naming the photo, without one."""
-    from edgekit.core.errors import BadInput
-    from edgekit.core.images import load_photo, resized
-
-    if aligned:
-        return [resized(load_photo(file), size_px, size_px) for file in files]
+def _aligned(photo: Photo, file: Path, size_px: int, *, largest: bool, least_px: int) -> Aligned:
+    """Return the aligned face of a photo; raises BadInput, naming the file, without one."""
     from edgekit.distill.faces.align import Bars
     from edgekit.distill.faces.align import aligned as cut_out
 
-    faces = []
-    for file in files:
-        try:
-            faces.append(cut_out(load_photo(file), size_px, Bars(min_face_px=least_px)).photo)
-        except BadInput as problem:
-            raise BadInput(f"{file}: {problem.what}", hint=problem.hint) from problem
-    return faces
+    try:
+        return cut_out(photo, size_px, Bars(min_face_px=least_px, largest=largest))
+    except BadInput as problem:
+        raise BadInput(f"{file}: {problem.what}", hint=problem.hint) from problem

@@ -53,12 +53,15 @@ class Enrolment:
 
 
 def open_encoder(folder: Path, *, threads: int = 1) -> EncoderBundle:
-    """Open the bundle of an identity encoder.
+    """Open the bundle of an identity encoder, or the encoder in the bundle of a restorer.
 
     Raises BadInput if it is a bundle of something else, or of an encoder of which nobody measured
     whether it tells people apart; EdgekitError if no file of it can be executed here.
     """
     manifest = read_bundle(folder)
+    for part in manifest.parts:
+        if part.form == "identity":
+            return open_encoder(folder / part.path, threads=threads)
     names = [({p.name for p in m.inputs}, {p.name for p in m.outputs}) for m in manifest.models]
     if not names or any(found != (INPUTS, OUTPUTS) for found in names):
         raise BadInput(

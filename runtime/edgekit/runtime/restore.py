@@ -7,7 +7,9 @@ identity code, or nothing. No torch, no network.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +20,12 @@ from edgekit.core.samples import to_port
 from edgekit.core.seams import Port
 from edgekit.core.store import write_bytes
 from edgekit.core.tensors import Batch, Photo
-from edgekit.runtime.bundle import OpenBundle
+from edgekit.runtime.bundle import OpenBundle, open_bundle, open_part
+from edgekit.runtime.identity import enrolled, open_encoder
 from edgekit.runtime.pipeline import tile_size, to_levels
 
 MASK, CODE, MEMORY, IMAGE, OUT = "reference_mask", "code", "memory_", "image", "image_out"
+MADE_FOR = "restorer"
 OWNER_ONLY = 0o600
 
 
@@ -30,6 +34,11 @@ def form_of(bundle: OpenBundle) -> str:
 
     Raises TargetUnsupported for a bundle that is no restorer with such ports.
     """
+    if bundle.manifest.form != "restorer":
+        raise TargetUnsupported(
+            f"{bundle.manifest.name} is no restorer but of the form {bundle.manifest.form!r}",
+            hint="name a bundle of what `edgekit distill --student restorer` wrote",
+        )
     names = {port.name for port in bundle.entry.inputs}
     rest = names - {IMAGE}
     if not rest and IMAGE in names:
@@ -39,7 +48,7 @@ def form_of(bundle: OpenBundle) -> str:
     if MASK in rest and all(name.startswith(MEMORY) for name in rest - {MASK}):
         return "memory"
     raise TargetUnsupported(
-        f"{bundle.manifest.name} is no restorer: its inputs are {', '.join(sorted(names))}",
+        f"{bundle.manifest.name} cannot be used here: its inputs are {', '.join(sorted(names))}",
         hint="name a bundle of what `edgekit distill --student restorer` wrote",
     )
 
@@ -61,12 +70,53 @@ def nobody(bundle: OpenBundle) -> dict[str, Batch]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Enroller:
+    """What turns photos of a person into what a restorer is told of the person."""
+
+    size_px: int
+    """Side of the aligned faces that `known` takes."""
+    known: Callable[[Sequence[Photo]], dict[str, Batch]]
+
+
+def enroller_of(bundle: OpenBundle, folder: Path | None = None) -> Enroller:
+    """Open what enrols people for a restorer: its own part, or the bundle in `folder`.
+
+    That is its enroller, or the identity encoder whose codes it understands. Raises
+    TargetUnsupported for a restorer that takes no references, BadInput if it brings no enroller.
+    """
+    form = form_of(bundle)
+    if form == "memory":
+        opened = (
+            open_part(bundle, "enroller")
+            if folder is None
+            else open_bundle(folder, precision=bundle.entry.precision)
+        )
+        return Enroller(size_of(opened), partial(of_references, bundle, opened))
+    if form == "code":
+        encoder = open_encoder(folder or bundle.folder)
+        return Enroller(
+            encoder.size_px, lambda faces: of_code(bundle, enrolled(encoder, faces).code)
+        )
+    raise TargetUnsupported(
+        f"{bundle.manifest.name} restores without references",
+        hint="leave them out, or distill a restorer with --form memory",
+    )
+
+
 def of_code(bundle: OpenBundle, code: IdentityCode) -> dict[str, Batch]:
     """Return the feeds of a restorer for the person of a code.
 
-    Raises BadInput if the restorer takes no code, or one of another shape.
+    Raises BadInput if the restorer takes no code, one of another shape, or of another encoder.
     """
     feeds = nobody(bundle)
+    wanted = bundle.manifest.encoder_sha256
+    if CODE in feeds and wanted not in (None, code.encoder_sha256):
+        raise BadInput(
+            f"the code was made by the encoder {code.encoder_sha256[:12]}, and "
+            f"{bundle.manifest.name} understands codes of {str(wanted)[:12]}",
+            hint="enrol the photos again with that encoder: it is in the restorer's bundle",
+        )
     if set(feeds) != {CODE} or feeds[CODE].size != code.values.size:
         raise BadInput(
             f"{bundle.manifest.name} takes no code of {code.values.shape[0]} x "
@@ -99,7 +149,7 @@ def of_references(
     if {port.name for port in enroller.entry.outputs} != set(names):
         raise BadInput(
             f"{enroller.manifest.name} is not the enroller of {bundle.manifest.name}",
-            hint="use the enroller in the restorer's own run folder",
+            hint="use the one in the restorer's own bundle",
         )
     image = _port(enroller, IMAGE)
     for place, face in enumerate(faces):
@@ -124,11 +174,14 @@ def restored(bundle: OpenBundle, face: Photo, known: Mapping[str, Batch]) -> Pho
     return np.clip(np.round(levels), 0, 255).astype(np.uint8)
 
 
-def write_memory(path: Path, known: Mapping[str, Batch]) -> int:
-    """Write what `of_references` returned, in float16, for its owner alone; return the bytes."""
+def write_memory(path: Path, known: Mapping[str, Batch], bundle: OpenBundle) -> int:
+    """Write what the enroller of `bundle` said, in float16, for its owner alone; return the bytes.
+
+    The file names the restorer that it is for: to another one its numbers mean nothing.
+    """
     buffer = io.BytesIO()
     halves = {name: value.astype(np.float16) for name, value in known.items()}
-    np.savez(buffer, **halves)  # type: ignore[arg-type]
+    np.savez(buffer, **halves, **{MADE_FOR: _name_of(bundle)})  # type: ignore[arg-type]
     data = buffer.getvalue()
     write_bytes(path, data, mode=OWNER_ONLY)
     return len(data)
@@ -139,16 +192,26 @@ def read_memory(path: Path, bundle: OpenBundle) -> dict[str, Batch]:
     wanted = {name: value.shape for name, value in nobody(bundle).items()}
     try:
         with np.load(path, allow_pickle=False) as archive:
-            known = {name: archive[name].astype(np.float32) for name in archive.files}
+            held = {name: archive[name] for name in archive.files}
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} cannot be read: {error}", hint="enrol the photos again") from error
+    mine = np.array_equal(held.pop(MADE_FOR, ()), _name_of(bundle))
+    known = {name: value.astype(np.float32) for name, value in held.items()}
     shapes = {name: value.shape for name, value in known.items()}
-    if shapes != wanted or not all(np.isfinite(value).all() for value in known.values()):
+    if (
+        not mine
+        or shapes != wanted
+        or not all(np.isfinite(value).all() for value in known.values())
+    ):
         raise BadInput(
             f"{path} was enrolled for another restorer than {bundle.manifest.name}",
             hint="enrol the photos again",
         )
     return known
+
+
+def _name_of(bundle: OpenBundle) -> Batch:
+    return np.frombuffer(bytes.fromhex(bundle.manifest.student.sha256), np.uint8)
 
 
 def _ports(bundle: OpenBundle) -> list[Port]:

@@ -55,6 +55,8 @@ class Aligned:
     landmarks: Points
     pose: tuple[float, float, float]
     native_px: float
+    matrix: Points | None = None
+    """2 x 3, from pixels of the photo to pixels of the crop; None if it was cut out of no photo."""
 
 
 def aligned(photo: Photo, size_px: int, bars: Bars, *, given: Points | None = None) -> Aligned:
@@ -120,7 +122,12 @@ def _cut(photo: Photo, size_px: int, bars: Bars, five: Points, face: Found) -> A
     if height == width and np.abs(square - whole).max() < READY * width:
         scale = size_px / width
         return Aligned(
-            resized(photo, size_px, size_px), five * scale, face.dense * scale, face.pose, width
+            resized(photo, size_px, size_px),
+            five * scale,
+            face.dense * scale,
+            face.pose,
+            width,
+            np.array([[scale, 0, 0], [0, scale, 0]], np.float32),
         )
     matrix = crop_transform(five, size_px)
     outside = padded_share(photo.shape, matrix, size_px)
@@ -136,6 +143,7 @@ def _cut(photo: Photo, size_px: int, bars: Bars, five: Points, face: Found) -> A
         moved(face.dense, matrix),
         (face.pose[0], face.pose[1], 0.0),
         native,
+        matrix,
     )
 
 
