@@ -28,7 +28,7 @@ import numpy as np
 from edgekit.core.assets import asset_folder
 from edgekit.core.errors import BadInput, unknown_name
 from edgekit.core.store import file_sha256, read_json
-from edgekit.distill.teachers.pipelines import ADAPTERS, Adapter, Sampling, changed
+from edgekit.distill.teachers.pipelines import ADAPTERS, Sampling, changed
 from edgekit.distill.teachers.vocabulary import edit_named
 
 BUNDLED = "bundled"
@@ -59,12 +59,12 @@ class TeacherInfo:
 
 def describe_teacher(where: str | Path = BUNDLED) -> TeacherInfo:
     """Return what is known about a teacher without loading it; raises as `load_teacher` does."""
-    name, folder = _found(where)
+    name, folder = found_folder(where)
     index = index_of(folder)
     class_name = str(index.get("_class_name"))
     if class_name not in ADAPTERS:
         raise unknown_name("teacher pipeline class", class_name, ADAPTERS)
-    weights = weights_of(folder, index, ADAPTERS[class_name])
+    weights = weights_of(folder, index, ADAPTERS[class_name].without)
     card = read_json(folder / CARD) if (folder / CARD).is_file() else {}
     recommended = {
         key: value
@@ -75,7 +75,7 @@ def describe_teacher(where: str | Path = BUNDLED) -> TeacherInfo:
         name=name,
         folder=folder,
         class_name=class_name,
-        identity=f"{name}@{_digest(folder, weights)[:12]}",
+        identity=f"{name}@{digest_of(folder, weights)[:12]}",
         parameters=sum(_parameters(file) for file in weights),
         size_bytes=sum(file.stat().st_size for file in weights),
         sampling=changed(
@@ -111,8 +111,8 @@ def check_concept(prompt: str) -> None:
     )
 
 
-def _found(where: str | Path) -> tuple[str, Path]:
-    """Return name and folder of a teacher, fetching a hub id if need be."""
+def found_folder(where: str | Path) -> tuple[str, Path]:
+    """Return name and folder of a pipeline, fetching a hub id if need be; raises BadInput."""
     if str(where) == BUNDLED:
         return BUNDLED, asset_folder("teacher")
     path = Path(where).expanduser()
@@ -202,21 +202,21 @@ def index_of(folder: Path) -> dict[str, Any]:
     return index
 
 
-def _components(index: dict[str, Any], adapter: Adapter) -> list[str]:
+def _components(index: dict[str, Any], without: Sequence[str]) -> list[str]:
     return [
         name
         for name, value in index.items()
-        if isinstance(value, list) and value[0] is not None and name not in adapter.without
+        if isinstance(value, list) and value[0] is not None and name not in without
     ]
 
 
-def weights_of(folder: Path, index: dict[str, Any], adapter: Adapter) -> list[Path]:
-    """Return the safetensors files that will be read.
+def weights_of(folder: Path, index: dict[str, Any], without: Sequence[str]) -> list[Path]:
+    """Return the safetensors files that will be read, but those of the components `without`.
 
     Raises BadInput if a component is missing or holds pickled weights only.
     """
     chosen: list[Path] = []
-    for name in _components(index, adapter):
+    for name in _components(index, without):
         place = folder / name
         if not place.is_dir():
             raise BadInput(
@@ -264,7 +264,7 @@ def _parameters(file: Path) -> int:
     )
 
 
-def _digest(folder: Path, weights: Sequence[Path]) -> str:
+def digest_of(folder: Path, weights: Sequence[Path]) -> str:
     """Hash weights, configurations and vocabularies: everything that decides an edit."""
     texts = [
         file

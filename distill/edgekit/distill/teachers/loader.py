@@ -228,7 +228,7 @@ def _in_large_batches(teacher: DiffusionTeacher, side: int) -> DiffusionTeacher:
 
 def _pipeline(info: TeacherInfo, adapter: Adapter, device: str, number: DTypeName) -> Pipeline:
     index = index_of(info.folder)
-    weights = weights_of(info.folder, index, adapter)
+    weights = weights_of(info.folder, index, adapter.without)
     left_out: dict[str, Any] = {name: None for name in adapter.without if name in index}
     if "safety_checker" in left_out:
         left_out["requires_safety_checker"] = False

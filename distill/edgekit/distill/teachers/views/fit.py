@@ -102,7 +102,7 @@ def fit_views(
     if not finished:
         return False
     trainer.settle()
-    guide = ViewsGuide(networks)
+    guide = ViewsGuide(networks, identity="trained just now")
     facts = {
         **settings.facts(),
         "steps": trainer.clock.step,
