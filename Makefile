@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 DEMO ?= demo-out
 # What to install; EXTRAS=all,dev brings TensorRT, ExecuTorch and OpenVINO too, whose tests are skipped without.
-EXTRAS ?= distill,onnx,android,ios,faces,dev
+EXTRAS ?= distill,onnx,android,ios,faces,mesh,dev
 
 .PHONY: install demo test test-android test-ios test-device check bench docs clean
 

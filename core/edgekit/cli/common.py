@@ -68,20 +68,22 @@ def planned(plan: Mapping[str, Any]) -> bool:
     return False
 
 
-def latest_run(folder: Path = RUNS) -> Path:
-    """Return the student folder below `folder` that was finished last.
+def latest_run(folder: Path = RUNS, *, form: str | None = None) -> Path:
+    """Return the student folder below `folder` that was finished last, of this form if given.
 
     Raises EdgekitError if there is none, so that a command called without RUN says what to do.
     """
     found = []
     for manifest in folder.glob("*/manifest.json"):
         with contextlib.suppress(OSError, ValueError):
-            if json.loads(manifest.read_text(encoding="utf-8")).get("kind") == "student":
+            facts = json.loads(manifest.read_text(encoding="utf-8"))
+            if facts.get("kind") == "student" and form in (None, facts.get("form")):
                 found.append(manifest)
     if not found:
+        how = "--concept ..." if form is None else f"--student {form}"
         raise EdgekitError(
-            f"no RUN is given and {folder}/ holds no finished student",
-            hint="name a run folder, or make one with `edgekit distill --concept ...`",
+            f"no RUN is given and {folder}/ holds no finished {form or 'student'}",
+            hint=f"name a run folder, or make one with `edgekit distill {how}`",
         )
     return max(found, key=lambda manifest: manifest.stat().st_mtime).parent
 

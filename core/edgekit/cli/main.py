@@ -35,6 +35,7 @@ COMMANDS = {
         "Make, compare and delete a person's identity code.",
     ),
     "restore": ("edgekit.cli.restore", "Restore a portrait with photos of the same person."),
+    "mesh": ("edgekit.cli.mesh", "Make a mesh of a prompt."),
     "trt": ("edgekit.cli.trt", "Build TensorRT engines of a bundle on the device that runs them."),
     "verify": ("edgekit.cli.verify", "Check every file of a bundle against its golden vectors."),
     "run": ("edgekit.cli.run", "Edit a photo of any size with a bundle."),

@@ -25,8 +25,8 @@ Table: TypeAlias = Int64[np.ndarray, "..."]
 Lattice: TypeAlias = Float32[np.ndarray, "x y z"]
 """A value at every point of a lattice over the world [-1, 1]^3, x first."""
 
-Axis: TypeAlias = Float32[np.ndarray, "points"]
-"""Positions along one axis of the world."""
+Axis: TypeAlias = Float32[np.ndarray, "..."]
+"""Positions along one axis of the world, a list."""
 
 Vertices: TypeAlias = Float32[np.ndarray, "vertices 3"]
 """Positions (x right, y up, z towards the viewer) or sRGB colours 0 ... 1, one a vertex."""

@@ -39,6 +39,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     },
     "tensorrt-full": {"tensorrt": "tensorrt"},
     "executorch": {"executorch": "executorch", "torchao": "torchao"},
+    "mesh": {"xatlas": "xatlas", "trimesh": "trimesh"},
     "openvino": {"openvino": "openvino", "nncf": "nncf"},
 }
 """Extra -> {module: distribution}."""

@@ -1,0 +1,1 @@
+"""Prompts to files of meshes, without torch: planes, field, surface, budget, texture, GLB."""
