@@ -58,7 +58,7 @@ def original(tmp_path_factory) -> Path:
         tmp_path_factory.mktemp("parts") / "things",
         form="mesh",
         parts={"field": "field"},
-        assets=["words.safetensors"],
+        assets={"words": "words.safetensors"},
         lattice={"cells": 48, "deform": 0.9},
         prompts={"train": ["a red cone"], "unseen": ["a blue cone"]},
     )
@@ -148,7 +148,7 @@ def test_another_part_and_other_words_make_another_bundle(generator, bundle):
         ({"parts": {"../up": "field"}}, "no name for one"),
         ({"parts": {"field": "nowhere"}}, "does not exist"),
         ({"parts": {"identity": "field"}}, "another encoder"),
-        ({"assets": ["gone.bin"]}, "gone.bin is missing"),
+        ({"assets": {"gone": "gone.bin"}}, "gone.bin is missing"),
     ],
 )
 def test_a_student_that_names_nonsense_is_refused_before_any_work(generator, tmp_path, facts, told):

@@ -145,7 +145,7 @@ def export_student(
 
 def _recipe(student: Student) -> str:
     """Hash everything but the tools that decides what the bundle holds."""
-    names = (HELDOUT, CALIBRATION, *(student.facts.get("assets") or ()))
+    names = (HELDOUT, CALIBRATION, *(student.facts.get("assets") or {}).values())
     files = {name: file_sha256(student.folder / name) for name in names}
     return value_sha256(
         {

@@ -117,12 +117,12 @@ def adapters(student: Student, out: Path) -> tuple[FileEntry, ...]:
 def assets(student: Student, out: Path) -> tuple[FileEntry, ...]:
     """Copy the files that the student names as its assets."""
     entries = []
-    for path in student.facts.get("assets") or ():
+    for name, path in (student.facts.get("assets") or {}).items():
         source = student.folder / path
         write_bytes(out / path, source.read_bytes())
         entries.append(
             FileEntry(
-                name=Path(path).name.partition(".")[0],
+                name=name,
                 path=path,
                 sha256=file_sha256(source),
                 bytes=size_bytes(source),

@@ -59,7 +59,7 @@ def read_student(folder: Path) -> Student:
     Raises BadInput for a folder that is not a finished student or lacks a file.
     """
     facts = read_manifest(folder, kind="student")
-    for name in (PROGRAM, *(facts.get("assets") or ())):
+    for name in (PROGRAM, *(facts.get("assets") or {}).values()):
         if not (folder / name).is_file():
             raise BadInput(f"{folder / name} is missing", hint="distil the student again")
     inputs, given = (_ports(facts, key, folder) for key in ("inputs", "outputs"))
