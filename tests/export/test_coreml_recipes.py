@@ -2,8 +2,10 @@
 
 import json
 
+import coremltools as ct
 import numpy as np
 import pytest
+import torch
 from tests.export.programs import write_student
 
 from edgekit.core.errors import EdgekitError
@@ -18,6 +20,7 @@ from edgekit.export.program import (
     read_student,
     reference_outputs,
 )
+from edgekit.export.quantize_coreml import compressed
 from edgekit.export.targets import Options, Refused, Sources, coreml
 from edgekit.export.weight_recipes import parsed, weights_named
 
@@ -167,3 +170,30 @@ def test_a_palette_of_one_dimension_is_no_worse_than_scikit_learns():
 
         assert len(entries) == 2**bits
         assert error <= theirs * 1.02
+
+
+def test_a_constant_that_is_put_beside_a_result_is_no_weight_and_stays_exact(tmp_path):
+    class Beside(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Conv2d(3, 16, 5, padding=2)
+            self.register_buffer("ramp", torch.linspace(-1, 1, 1024).reshape(1, 4, 16, 16))
+
+        def forward(self, image):
+            return torch.cat([self.ramp, self.layer(image)], 1)
+
+    example = torch.export.export(Beside().eval(), (torch.zeros(1, 3, 16, 16),))
+    plain = ct.convert(
+        example.run_decompositions({}),
+        minimum_deployment_target=ct.target.iOS16,
+        skip_model_load=True,
+    )
+    plain.save(str(tmp_path / "plain.mlpackage"))
+
+    made = compressed(
+        tmp_path / "plain.mlpackage", parsed("palette-8"), constants={}, statistics={}
+    )
+
+    made.save(str(tmp_path / "made.mlpackage"))
+    stored = coreml.weight_elements(tmp_path / "made.mlpackage")
+    assert stored == {"uint8": 1200, "float16": 1024 + 256}  # 256: the palette

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import coremltools as ct
 import coremltools.optimize.coreml as cto
 import numpy as np
+from coremltools.converters.mil.frontend.milproto import load as from_proto
+from coremltools.models import utils as model_utils
 from coremltools.optimize.coreml import _post_training_quantization as post_training
 
 from edgekit.core.tensors import Batch
@@ -56,28 +59,24 @@ def compressed(
     the range of each activation (may be empty without int8 activations).
     """
     model = ct.models.MLModel(str(source), skip_model_load=True)
-    facts = {
-        name: entry
-        for name, entry in cto.get_weights_metadata(model, weight_threshold=MIN_ELEMENTS).items()
-        if entry.val.ndim > 1  # long biases stay float16
-    }
+    facts = _weights_in(model)
     if recipe.int8_activations:
         floats = [
             op.name
             for path in recipe.float_activations
             if constants.get(path) in facts
-            for op in facts[constants[path]].child_ops
+            for op in facts[constants[path]].users
         ]
         model = _with_int8_activations(model, statistics, floats)
     paths = {constant: path for path, constant in constants.items()}
     choices = {
         constant: recipe.layers.get(paths.get(constant, ""), recipe.weights) for constant in facts
     }
-    shapes = {constant: tuple(entry.val.shape) for constant, entry in facts.items()}
+    shapes = {constant: entry.shape for constant, entry in facts.items()}
     transposed = {
         constant
         for constant, entry in facts.items()
-        if any(op.op_type == "conv_transpose" for op in entry.child_ops)
+        if any(op.op_type == "conv_transpose" for op in entry.users)
     }
     linear = {
         name: _linear_config(choice, shapes[name], name in transposed)
@@ -98,6 +97,34 @@ def compressed(
         config = cto.OptimizationConfig(op_name_configs={n: palettes.get(n) for n in choices})
         model = cto.palettize_weights(model, config)
     return model
+
+
+@dataclass(frozen=True, slots=True)
+class _Weight:
+    shape: tuple[int, ...]
+    users: tuple[Any, ...]
+    """Operations that take it."""
+
+
+def _weights_in(model: Any) -> dict[str, _Weight]:
+    """Return the constants that may be compressed: matrices, and not long biases.
+
+    A constant that is one of several inputs of an equal kind, as of a concat, is no weight but a
+    value of the computation and stays as it is. (`get_weights_metadata` of coremltools 9.0 fails
+    on such a constant.)
+    """
+    version = model.get_spec().specificationVersion
+    program = model_utils._convert_model_spec_to_pymil_prog(model, version, from_proto.load)
+    found = {}
+    for op in (op for function in program.functions.values() for op in function.operations):
+        value = op.outputs[0].val if op.op_type == "const" else None
+        if not isinstance(value, np.ndarray) or value.ndim < 2 or value.size < MIN_ELEMENTS:
+            continue
+        users = tuple(dict.fromkeys(op.outputs[0].child_ops))
+        given = [value for user in users for value in user.inputs.values()]
+        if not any(isinstance(value, tuple | list) for value in given):
+            found[op.name] = _Weight(tuple(value.shape), users)
+    return found
 
 
 def _linear_config(choice: Weights, shape: tuple[int, ...], transposed: bool) -> Any:
