@@ -48,13 +48,14 @@ def generator(
         return
     import torch
 
-    from edgekit.distill.mesh.run import distill_mesh, open_guide
+    from edgekit.distill.mesh.run import distill_mesh
+    from edgekit.distill.teachers.views.guide import load_guide
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    guide, identity = open_guide(teacher, device)
+    guide = load_guide(teacher, device)
     note(f"turntables of some prompts appear in {out / 'preview.png'} while it learns")
     manifest = distill_mesh(
-        recipe, guide, prompts, out, teacher=identity, device=device, report=ConsoleReport()
+        recipe, guide, prompts, out, teacher=guide.identity, device=device, report=ConsoleReport()
     )
     show({"out": str(out), **manifest}, _told(out, manifest))
 

@@ -33,6 +33,12 @@ SHIFT = 0.1
 """Largest shift of ASD, as a part of the way from the least step."""
 
 
+STRENGTH, MOST = 0.15, 30.0
+"""Root mean square that the push of a step is scaled to, by at most this factor. So a weight of the
+other terms means the same whatever the guide, the loss and the guidance: the push of ASD is a tenth
+of that of SDS. Pictures that are right are left alone."""
+
+
 class Draws(NamedTuple):
     """Random numbers of one step."""
 
@@ -42,6 +48,15 @@ class Draws(NamedTuple):
     """B, from 0 to 1: how much of the largest shift."""
     noise: Tensor
     """Like the guide's latents."""
+
+
+class Score(NamedTuple):
+    """Scalars."""
+
+    loss: Tensor
+    """Its gradient moves the pictures to the guide's."""
+    push: Tensor
+    """Root mean square of the push before it was scaled, by which training can be watched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +79,19 @@ def score_loss(
     kind: Distillation,
     guidance: float,
     last: Tensor,
-) -> Tensor:
-    """Return a scalar whose gradient moves `pictures` (B x 3 x S x S in 0..1) to the guide's.
+) -> Score:
+    """Return what the guide says of `pictures`, B x 3 x S x S from 0 to 1.
 
-    `last` is the last step in use as a part of all, a scalar that shrinks during training. The
-    value itself is half the mean square of the push, by which training can be watched.
+    `last` is the last step in use as a part of all, a scalar that shrinks during training.
     """
     resized = _of_size(pictures, guide.size_px) * 2 - 1
     clean = guide.latents(resized)
     with torch.no_grad():
         push = _push(guide, clean.detach(), wanted, draws, kind, guidance, last)
-    target = clean.detach() - push
-    return 0.5 * F.mse_loss(clean, target, reduction="sum") / len(clean) / clean[0, 0].numel()
+        size = push.square().mean().sqrt()
+        push = push * (STRENGTH / size.clamp(min=STRENGTH / MOST))
+    # The sum over channels and the mean over all else; its gradient is the push.
+    return Score((clean * push).sum(1).mean(), size)
 
 
 def _push(
@@ -92,22 +108,22 @@ def _push(
     way = draws.level * (last - LEAST_STEP)
     step = ((LEAST_STEP + way) * count).long().clamp(0, count - 1)
     share = alphas[step].view(-1, *[1] * (clean.ndim - 1))
-    noisy = [_noised(clean, draws.noise, share)] * 2
-    steps = [step, step]
-    texts = [wanted.text, wanted.nothing.expand_as(wanted.text)]
+    noisy, steps, texts = [_noised(clean, draws.noise, share)], [step], [wanted.text]
+    if guidance != 1:
+        noisy += noisy
+        steps += steps
+        texts.append(wanted.nothing.expand_as(wanted.text))
     if kind == "asd":
         shifted = ((LEAST_STEP + way * (1 + SHIFT * draws.shift)) * count).long()
         shifted = shifted.clamp(0, count - 1)
-        noisier = alphas[shifted].view_as(share)
-        noisy.append(_noised(clean, draws.noise, noisier))
+        noisy.append(_noised(clean, draws.noise, alphas[shifted].view_as(share)))
         steps.append(shifted)
         texts.append(wanted.text)
-    seen = guide.noise(
-        torch.cat(noisy), torch.cat(steps), torch.cat(texts), _repeated(wanted.cameras, len(noisy))
-    )
-    told, plain, *rest = seen.float().chunk(len(noisy))
-    guided = plain + guidance * (told - plain)
-    expected = rest[0] if rest else draws.noise
+    cameras = _repeated(wanted.cameras, len(noisy))
+    seen = guide.noise(torch.cat(noisy), torch.cat(steps), torch.cat(texts), cameras)
+    told, *rest = seen.float().chunk(len(noisy))
+    guided = told if guidance == 1 else rest[0] + guidance * (told - rest[0])
+    expected = rest[-1] if kind == "asd" else draws.noise
     # A guide in low precision may answer with numbers that are none; they say nothing.
     return torch.nan_to_num((1 - share) * (guided - expected), 0.0, 0.0, 0.0)
 

@@ -110,9 +110,11 @@ class MeshTask:
                 guidance=self.recipe.guidance,
                 last=batch["last"],
             )
-        loss = score + sum(getattr(self.recipe, name) * term for name, term in seen.terms.items())
+        loss = score.loss + sum(
+            getattr(self.recipe, name) * term for name, term in seen.terms.items()
+        )
         self.learners["generator"].step(loss)
-        terms = {"score": score, **seen.terms}
+        terms = {"push": score.push, **seen.terms}
         return {name: value.detach() for name, value in terms.items()}
 
     def phase(self, share: float) -> Hashable:

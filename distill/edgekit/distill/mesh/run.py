@@ -116,19 +116,6 @@ def _filled(generator: Generator, words: torch.Tensor) -> float:
     return float((sdf < 0).float().mean())
 
 
-def open_guide(teacher: str, device: torch.device | str) -> tuple[Guide, str]:
-    """Return the guide of a folder of `edgekit teacher train --kind views`, and its name.
-
-    Raises BadInput if the folder is missing, unfinished, or holds something else.
-    """
-    from edgekit.distill.teachers.views.guide import load_views
-    from edgekit.distill.teachers.views.networks import KIND as VIEWS
-
-    folder = Path(teacher)
-    manifest = read_manifest(folder, kind=VIEWS)
-    return load_views(folder, device), f"views:{manifest['recipe_sha256'][:16]}"
-
-
 def prompts_of(train: Path | None, unseen: Path | None) -> Prompts:
     """Return the prompts of files (one a line), or those of the bundled world for None.
 
