@@ -5,12 +5,31 @@ from __future__ import annotations
 import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from edgekit.cli import teacher_views
 from edgekit.cli.common import ConsoleReport, note, planned, show
+
+
+class TeacherKind(Enum):
+    """What `edgekit teacher train` can make."""
+
+    EDITOR = "editor"
+    VIEWS = "views"
+    JUDGE = "judge"
+
+
+_OPTIONS = {
+    TeacherKind.EDITOR: (
+        "--photos", "--work", "--autoencoder-seconds", "--editor-seconds", "--resolution",
+    ),
+    TeacherKind.VIEWS: ("--meshes", "--seconds", "--stop-after", "--resolution"),
+    TeacherKind.JUDGE: ("--seconds",),
+}  # fmt: skip
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -136,34 +155,91 @@ def sample(
     )
 
 
+app.command()(teacher_views.draw)
+
+
 @app.command()
 def train(
-    photos: Annotated[
-        Path, typer.Option(help="Folder of photos, or one with train/ and test/ inside.")
-    ],
     out: Annotated[Path, typer.Option(help="Folder for the finished teacher.")],
+    kind: Annotated[
+        TeacherKind,
+        typer.Option(help="editor of photos, views of things, or the judge of such views."),
+    ] = TeacherKind.EDITOR,
+    photos: Annotated[
+        Path | None,
+        typer.Option(help="editor: folder of photos, or one with train/ and test/ inside."),
+    ] = None,
+    meshes: Annotated[
+        Path | None, typer.Option(help="views: folder of captioned meshes to learn from as well.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, help="views, judge: time for training, in sum.")
+    ] = None,
+    stop_after: Annotated[
+        float | None,
+        typer.Option(min=1, help="views: seconds after which this call ends, to be continued."),
+    ] = None,
     work: Annotated[
         Path | None, typer.Option(help="Folder for the state of training.  [default: OUT.work]")
     ] = None,
     autoencoder_seconds: Annotated[
-        float | None, typer.Option(min=1, help="Time for the autoencoder.")
+        float | None, typer.Option(min=1, help="editor: time for the autoencoder.")
     ] = None,
     editor_seconds: Annotated[
-        float | None, typer.Option(min=1, help="Time for the editor.")
+        float | None, typer.Option(min=1, help="editor: time for the editor.")
     ] = None,
-    resolution: Annotated[int, typer.Option(help="Side of the training pictures, pixels.")] = 256,
+    resolution: Annotated[
+        int | None,
+        typer.Option(help="Side of the training pictures, pixels.  [default: 256; views: 64]"),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides everything that is drawn.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     toy: Annotated[
         bool, typer.Option("--toy", help="Tiny networks and batches, to try the command.")
     ] = False,
 ) -> None:
-    """Train the small teacher that edgekit ships; a GPU is needed for a good one.
+    """Train the small editor that edgekit ships, or a teacher of views; good ones need a GPU.
 
     A call that was interrupted continues where it stopped.
 
     Example: edgekit teacher train --photos photos --out my-teacher
     """
+    given = {
+        "--photos": photos,
+        "--work": work,
+        "--autoencoder-seconds": autoencoder_seconds,
+        "--editor-seconds": editor_seconds,
+        "--meshes": meshes,
+        "--stop-after": stop_after,
+        "--seconds": seconds,
+        "--resolution": resolution,
+    }
+    for name, value in given.items():
+        if value is not None and name not in _OPTIONS[kind]:
+            raise typer.BadParameter(f"is not for --kind {kind.value}", param_hint=name)
+    if kind is TeacherKind.EDITOR:
+        if photos is None:
+            raise typer.BadParameter("name the folder of photos", param_hint="--photos")
+        seconds_each = (autoencoder_seconds, editor_seconds)
+        _train_editor(photos, out, work, seconds_each, resolution or 256, seed, device, toy=toy)
+    elif kind is TeacherKind.VIEWS:
+        budget = (seconds, stop_after)
+        teacher_views.train_views(out, meshes, budget, resolution, seed, device, toy=toy)
+    else:
+        teacher_views.train_judge(out, seconds, seed, device, toy=toy)
+
+
+def _train_editor(
+    photos: Path,
+    out: Path,
+    work: Path | None,
+    seconds_each: tuple[float | None, float | None],
+    resolution: int,
+    seed: int,
+    device: str,
+    *,
+    toy: bool,
+) -> None:
     from edgekit.core.errors import EdgekitError
     from edgekit.core.images import photo_files
     from edgekit.core.store import prepared_folder
@@ -188,6 +264,7 @@ def train(
     if toy:
         autoencoder = replace(autoencoder, seconds=10, batch=4, crop=32, pool=16, fresh=4)
         editor = replace(editor, seconds=10, batch=4, pool=16, fresh=4)
+    autoencoder_seconds, editor_seconds = seconds_each
     if autoencoder_seconds is not None:
         autoencoder = replace(autoencoder, seconds=autoencoder_seconds)
     if editor_seconds is not None:

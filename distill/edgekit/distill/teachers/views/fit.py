@@ -6,16 +6,20 @@ Shape key, used as name suffixes in this file:
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgekit.core.errors import BadInput
 from edgekit.core.progress import Report, silent
-from edgekit.core.store import complete, prepared_folder, value_sha256
+from edgekit.core.store import complete, prepared_folder, read_manifest, value_sha256
 from edgekit.distill.render.views import Cameras, random_backgrounds
 from edgekit.distill.teachers.journal import Clock, Journal, averaged, learning_rate, weights
 from edgekit.distill.teachers.networks import channels_last, parameters_of, token_ids
@@ -24,6 +28,7 @@ from edgekit.distill.teachers.views.guide import ViewsGuide
 from edgekit.distill.teachers.views.meshes import read_index
 from edgekit.distill.teachers.views.networks import (
     KIND,
+    TOY,
     Networks,
     ViewSize,
     fresh_networks,
@@ -68,28 +73,37 @@ class ViewsSettings:
         return {**facts, "meshes": None if self.meshes is None else str(self.meshes)}
 
 
+TOY_SETTINGS = ViewsSettings(
+    size=TOY, seconds=30, batch=32, seeds=1, views=4, peak_rate=1e-3, log_every=10
+)
+"""To try the command; with half an hour of `seconds` on one core, things can be told apart."""
+
+
 def fit_views(
     settings: ViewsSettings,
     folder: Path,
     *,
     device: torch.device,
-    stop_at: float = float("inf"),
+    stop_at: float = math.inf,
     report: Report = silent,
-) -> bool:
-    """Train a teacher into `folder`; a finished folder of the same settings is left as it is.
+) -> dict[str, Any] | None:
+    """Train a teacher into `folder` and return its manifest; if it is there already, only that.
 
-    State is kept in `folder`/work on a timer, and a call that was interrupted continues. False if
-    `stop_at` (of `time.monotonic`) came before the budget was used up: then there is no teacher
-    yet, and the same call continues.
+    State is kept in `folder`/work on a timer. A call that was interrupted continues, and so does
+    one that asks for more seconds than the last. None if `stop_at` (of `time.monotonic`) came
+    before the budget was used up: then the same call continues.
+
+    Raises BadInput if the folder holds the state of other settings.
     """
-    recipe = value_sha256(settings.facts())
+    recipe = value_sha256([settings.facts(), settings.seconds, settings.steps])
     if complete(folder, kind=KIND, recipe_sha256=recipe):
-        return True
+        return read_manifest(folder, kind=KIND)
     work = prepared_folder(folder / "work")
     journal = Journal(work)
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
+    state = _state(work, settings, device)
     begun = time.monotonic()
     banks = _banks(settings, device, report)
     sizes = {f"pictures_{number}": len(bank) for number, bank in enumerate(banks)}
@@ -97,22 +111,39 @@ def fit_views(
     prompts = sorted({"", *every_prompt(), *(p for bank in banks for p in bank.prompts)})
     networks = fresh_networks(settings.size, prompts, work, settings.seed)
     trainer = _Trainer(networks, banks, settings, device)
-    trainer.resume(work)
-    finished = trainer.run(work, journal, stop_at)
-    if not finished:
-        return False
+    if state is not None:
+        trainer.resume(state)
+    if not trainer.run(work, journal, stop_at):
+        return None
     trainer.settle()
-    guide = ViewsGuide(networks, identity="trained just now")
+    guide = ViewsGuide(networks, identity="just trained")
     facts = {
         **settings.facts(),
         "steps": trainer.clock.step,
         "seconds": round(trainer.clock.spent, 1),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "parameters": parameters_of(networks.unet) + parameters_of(networks.text_encoder),
         "prompts": {"world": len(every_prompt()), "captions": _captions(banks)},
+        "pictures": sum(sizes.values()),
+        "versions": {name: version(name) for name in ("torch", "diffusers", "transformers")},
     }
     write_sheet(guide, split()[1], folder / "preview.png")
-    write_networks(networks, folder, facts)
-    return True
+    write_networks(networks, folder, recipe, facts)
+    return read_manifest(folder, kind=KIND)
+
+
+def _state(work: Path, settings: ViewsSettings, device: torch.device) -> dict[str, Any] | None:
+    """Return what an earlier call left in `work`; raises BadInput if its settings were others."""
+    file = work / "state.pt"
+    if not file.exists():
+        return None
+    state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
+    if state["settings"] != value_sha256(settings.facts()):
+        raise BadInput(
+            f"{work.parent} holds a teacher of other settings, not yet finished or finished",
+            hint="repeat the settings, or choose another --out",
+        )
+    return state
 
 
 def _captions(banks: list[Bank]) -> int:
@@ -160,12 +191,8 @@ class _Trainer:
         cuda = device.type == "cuda"
         self.unet = torch.compile(networks.unet, dynamic=False) if cuda else networks.unet
 
-    def resume(self, work: Path) -> None:
-        """Continue from the state in `work`, if there is one."""
-        file = work / "state.pt"
-        if not file.exists():
-            return
-        state = torch.load(file, map_location=self.device, weights_only=True)
+    def resume(self, state: dict[str, Any]) -> None:
+        """Continue from the state that an earlier call saved."""
         self.networks.unet.load_state_dict(state["unet"])
         self.networks.text_encoder.load_state_dict(state["text"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -176,6 +203,7 @@ class _Trainer:
         """Write the state to `work`, at once or not at all."""
         file = work / "state.pt"
         state = {
+            "settings": value_sha256(self.settings.facts()),
             "unet": self.networks.unet.state_dict(),
             "text": self.networks.text_encoder.state_dict(),
             "optimizer": self.optimizer.state_dict(),

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from edgekit.core.errors import BadInput
-from edgekit.core.store import MANIFEST, finish_folder, read_manifest, value_sha256
+from edgekit.core.store import MANIFEST, finish_folder, read_manifest
 from edgekit.distill.render.views import Cameras
 from edgekit.distill.teachers import networks
 
@@ -178,15 +178,17 @@ def fresh_networks(size: ViewSize, prompts: list[str], folder: Path, seed: int) 
     return Networks(size, unet, text_encoder, tokenizer)
 
 
-def write_networks(made: Networks, folder: Path, facts: dict[str, Any]) -> None:
+def write_networks(made: Networks, folder: Path, recipe_sha256: str, facts: dict[str, Any]) -> None:
     """Write a folder that `read_networks` reads; float16 safetensors, the manifest last."""
     networks.half_copy(made.unet).save_pretrained(folder / "unet")
     networks.half_copy(made.text_encoder).save_pretrained(folder / "text_encoder")
     new_scheduler().save_pretrained(folder / "scheduler")
     made.tokenizer.save_pretrained(folder / "tokenizer")
-    size = asdict(made.size)
     finish_folder(
-        folder, kind=KIND, recipe_sha256=value_sha256(facts), facts={"size": size, **facts}
+        folder,
+        kind=KIND,
+        recipe_sha256=recipe_sha256,
+        facts={**facts, "size": asdict(made.size)},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from diffusers import DDIMScheduler
 from PIL import Image
 from torch import Tensor
 
+from edgekit.core.store import write_bytes
 from edgekit.distill.render.views import Cameras, ring
 from edgekit.distill.teachers.views.guide import ViewsGuide
 from edgekit.distill.teachers.views.networks import new_scheduler
@@ -58,10 +60,26 @@ def sheet(rows: Tensor) -> Image.Image:
 
 
 def write_sheet(
-    guide: ViewsGuide, prompts: Sequence[str], path: Path, *, views: int = 4, seed: int = 0
-) -> Path:
-    """Draw each prompt from `views` sides, the front first, and write a picture of all."""
+    guide: ViewsGuide,
+    prompts: Sequence[str],
+    path: Path,
+    *,
+    views: int = 4,
+    guidance: float = GUIDANCE,
+    seed: int = 0,
+) -> None:
+    """Draw each prompt from `views` sides, the front first, and write a picture of all.
+
+    Raises OutputError if `path` cannot be written.
+    """
     cameras = ring(views, guide.device)
-    rows = [drawn(guide, [prompt] * views, cameras, seed=seed) for prompt in prompts]
-    sheet(torch.stack(rows)).save(path)
-    return path
+    rows = [
+        drawn(guide, [prompt] * views, cameras, guidance=guidance, seed=seed) for prompt in prompts
+    ]
+    write_bytes(path, _png(sheet(torch.stack(rows))))
+
+
+def _png(picture: Image.Image) -> bytes:
+    stream = BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()
