@@ -19,7 +19,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from edgekit.core.errors import EdgekitError, QualityFailed
-from edgekit.core.tensors import Batch, Table, Triangles, Vertices
+from edgekit.core.tensors import Batch, Table, Triangles
 from edgekit.runtime.mesh.surface import Mesh, with_triangles
 
 FEWEST = 4
@@ -29,6 +29,8 @@ POOL = 0.3
 WIDEST_POOL = 1.0
 TURN = 0.3
 """Least cosine between a triangle's normals before and after."""
+DRAWS = 3
+"""How often lots are drawn for edges that are far enough from those already chosen."""
 PULL = 1e-4
 """How strongly a new vertex is drawn to the middle of its edge where its planes leave it free."""
 
@@ -85,18 +87,23 @@ def _chosen(
     """Return K edges that can be collapsed together, and the place of the vertex each becomes."""
     halves = triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
     edges = halves[halves[:, 0] < halves[:, 1]]
-    costs, targets = _costs(places, quadrics, edges)
+    middles = (places[edges[:, 0]] + places[edges[:, 1]]) / 2
     size = min(max(int(pool * len(edges)), 1), len(edges))
-    cheap = np.argpartition(costs, size - 1)[:size] if size < len(edges) else np.arange(size)
+    errors = _errors(quadrics[edges[:, 0]] + quadrics[edges[:, 1]], middles)
+    cheap = np.argpartition(errors, size - 1)[:size]
     neighbours = csr_matrix(
         (np.ones(len(halves), np.int32), halves.T), shape=(len(places), len(places))
     )
     cheap = cheap[_keeps_sheets(edges[cheap], neighbours)]
     cheap = cheap[_apart(edges[cheap], edges, len(places), random)]
-    cheap = cheap[_keeps_sides(places, triangles, edges[cheap], targets[cheap])]
-    if len(cheap) > wanted:
-        cheap = cheap[np.argpartition(costs[cheap], wanted - 1)[:wanted]]
-    return edges[cheap], targets[cheap]
+    chosen = edges[cheap]
+    summed = quadrics[chosen[:, 0]] + quadrics[chosen[:, 1]]
+    targets = _best(summed, middles[cheap])
+    kept = np.flatnonzero(_keeps_sides(places, triangles, chosen, targets))
+    if len(kept) > wanted:
+        worth = _errors(summed[kept], targets[kept])
+        kept = kept[np.argpartition(worth, wanted - 1)[:wanted]]
+    return chosen[kept], targets[kept]
 
 
 def _quadrics(places: Batch, triangles: Triangles) -> Batch:
@@ -120,25 +127,29 @@ def _quadrics(places: Batch, triangles: Triangles) -> Batch:
     )
 
 
-def _costs(places: Batch, quadrics: Batch, edges: Table) -> tuple[Batch, Batch]:
-    """Return the least error of each edge's collapse, and where the vertex then lies."""
-    q = (quadrics[edges[:, 0]] + quadrics[edges[:, 1]]).T
-    middle = places[edges].mean(axis=1)
+def _errors(quadrics: Batch, places: Batch) -> Batch:
+    """Return the error of K x 10 quadrics at K x 3 places."""
+    q, (x, y, z) = quadrics.T, places.T
+    half = q[6] * x + q[7] * y + q[8] * z + q[1] * x * y + q[2] * x * z + q[4] * y * z
+    errors: Batch = q[0] * x * x + q[3] * y * y + q[5] * z * z + 2 * half + q[9]
+    return errors
+
+
+def _best(quadrics: Batch, middles: Batch) -> Batch:
+    """Return K x 3: where the error of each edge's collapse is least, drawn to its middle."""
+    q = quadrics.T
     pull = PULL * (q[0] + q[3] + q[5]) + 1e-18
     xx, xy, xz, yy, yz, zz = q[0] + pull, q[1], q[2], q[3] + pull, q[4], q[5] + pull
-    right = (pull[:, None] * middle).T - q[6:9]
+    right = pull * middles.T - q[6:9]
     cofactors = (
         (yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy),
         (xz * yz - xy * zz, xx * zz - xz * xz, xy * xz - xx * yz),
         (xy * yz - xz * yy, xy * xz - xx * yz, xx * yy - xy * xy),
     )
     determinant = xx * cofactors[0][0] + xy * cofactors[0][1] + xz * cofactors[0][2]
-    x, y, z = (sum(c * r for c, r in zip(row, right, strict=True)) for row in cofactors)
-    x, y, z = target = np.stack([x, y, z]) / np.maximum(determinant, 1e-60)
-    error = q[0] * x * x + q[3] * y * y + q[5] * z * z + q[9]
-    error += 2 * (q[1] * x * y + q[2] * x * z + q[4] * y * z + q[6] * x + q[7] * y + q[8] * z)
-    short = ((places[edges[:, 0]] - places[edges[:, 1]]) ** 2).sum(axis=1)
-    return error + PULL * pull * short, target.T
+    rows = [a * right[0] + b * right[1] + c * right[2] for a, b, c in cofactors]
+    best: Batch = (np.stack(rows) / np.maximum(determinant, 1e-60)).T
+    return best
 
 
 def _keeps_sheets(edges: Table, neighbours: csr_matrix) -> Batch:
@@ -157,17 +168,31 @@ def _apart(
     candidates: Table, edges: Table, num_vertices: int, random: np.random.Generator
 ) -> Batch:
     """Choose candidates by lot of which no two have ends that are the same or neighbours."""
-    lots = random.permutation(len(candidates))
-    nearest = np.full(num_vertices, len(lots))
-    np.minimum.at(nearest, candidates.ravel(), np.repeat(lots, 2))
-    around = nearest.copy()
-    np.minimum.at(around, edges[:, 0], nearest[edges[:, 1]])
-    np.minimum.at(around, edges[:, 1], nearest[edges[:, 0]])
-    kept: Batch = (around[candidates] == lots[:, None]).all(axis=1)
-    return kept
+    chosen = np.zeros(len(candidates), bool)
+    left = np.arange(len(candidates))
+    for _ in range(DRAWS):
+        lots = random.permutation(len(left))
+        ends = candidates[left]
+        nearest = np.full(num_vertices, len(lots))
+        np.minimum.at(nearest, ends.ravel(), np.repeat(lots, 2))
+        around = _least_around(nearest, edges)
+        winners = (around[ends] == lots[:, None]).all(axis=1)
+        chosen[left[winners]] = True
+        taken = np.ones(num_vertices, np.int64)
+        taken[ends[winners]] = 0
+        left = left[(_least_around(taken, edges)[ends] == 1).all(axis=1)]
+    return chosen
 
 
-def _keeps_sides(places: Batch, triangles: Triangles, edges: Table, targets: Vertices) -> Batch:
+def _least_around(values: Table, edges: Table) -> Table:
+    """Return for each vertex the least of its own value and its neighbours'."""
+    least = values.copy()
+    np.minimum.at(least, edges[:, 0], values[edges[:, 1]])
+    np.minimum.at(least, edges[:, 1], values[edges[:, 0]])
+    return least
+
+
+def _keeps_sides(places: Batch, triangles: Triangles, edges: Table, targets: Batch) -> Batch:
     """Tell which edges turn no triangle over; no triangle touches two of them."""
     owner = np.full(len(places), -1)
     owner[edges] = np.arange(len(edges))[:, None]

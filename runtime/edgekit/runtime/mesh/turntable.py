@@ -95,13 +95,25 @@ def turntable(mesh: Mesh, size_px: int = 256, *, frames: int = FRAMES) -> bytes:
         Image.fromarray(picture(mesh, View(number * 360 / frames), size_px))
         for number in range(frames)
     ]
-    palette = Image.fromarray(sheet(mesh, size_px)).quantize(255, dither=Image.Dither.NONE)
+    palette = _palette(sheet(mesh, size_px))
     shown = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     buffer = io.BytesIO()
     shown[0].save(
         buffer, "GIF", save_all=True, append_images=shown[1:], duration=FRAME_MS, loop=0, disposal=1
     )
     return buffer.getvalue()
+
+
+def _palette(photo: Photo) -> Image.Image:
+    """Return a picture whose palette is that of `photo`, with a white that is white.
+
+    Pillow looks a colour up by its six highest bits, so that no other may be that near.
+    """
+    found = Image.fromarray(photo).quantize(dither=Image.Dither.NONE)
+    colors = np.array(found.getpalette()).reshape(-1, 3)
+    colors[(colors >= 248).all(axis=1)] = WHITE
+    found.putpalette(colors.ravel().tolist())
+    return found
 
 
 def _lit(mesh: Mesh, corners: Batch, share: Batch, view: View) -> Batch:
