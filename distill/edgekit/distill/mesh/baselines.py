@@ -143,7 +143,7 @@ class FreePlanes(nn.Module):
 
     def distance(self, codes: Tensor, points: Tensor) -> Tensor:
         """Return the signed distance alone, B x N."""
-        return self.field(codes, points).sdf
+        return self.head.distance(features_at(codes, points))
 
     def on_lattice(self, codes: Tensor, cells: int) -> Field:
         """Return the field at the corners of `cells` cells a side."""
