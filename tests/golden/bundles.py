@@ -122,6 +122,9 @@ def manifests() -> list[dict[str, Any]]:
     good = full_manifest()
     model, *others = good["models"]
     concept_row = good["concepts"][0]
+    part = {"name": "enroller", "path": "enroller", "form": "enroller", "sha256": HEX}
+    asset = {"name": "words", "path": "words.safetensors", "sha256": HEX, "bytes": 9}
+    whole = {**good, "form": "restorer", "parts": [part], "assets": [asset], "concepts": []}
     return [
         {"manifest": good, "refused": None},
         {
@@ -150,6 +153,10 @@ def manifests() -> list[dict[str, Any]]:
             "refused": "sha256",
         },
         {"manifest": {"kind": "bundle", "schema_version": 1}, "refused": "lists no models"},
+        {"manifest": whole, "refused": None},
+        {"manifest": {**whole, "parts": [{**part, "path": "../other"}]}, "refused": "unsafe path"},
+        {"manifest": {**whole, "parts": [{**part, "sha256": ""}]}, "refused": "sha256"},
+        {"manifest": {**whole, "assets": [{**asset, "path": "/words"}]}, "refused": "unsafe path"},
     ]
 
 
@@ -207,6 +214,7 @@ def full_manifest() -> dict[str, Any]:
         "name": "base",
         "prompt": "",
         "edgekit": "0.1",
+        "form": "base",
         "student": student,
         "models": models,
         "golden": {"path": "golden/vectors.npz", "sha256": HEX, "samples": 2},

@@ -30,7 +30,8 @@ export function checkedManifest(value) {
   if (!Array.isArray(value.models) || !value.golden) {
     throw new EdgekitError("the manifest lists no models", "export the bundle again");
   }
-  for (const file of [...value.models, ...(value.concepts ?? []), ...(value.adapters ?? []), value.golden]) {
+  const listed = ["concepts", "adapters", "assets", "parts"].flatMap((kind) => value[kind] ?? []);
+  for (const file of [...value.models, ...listed, value.golden]) {
     if (!PATH.test(String(file.path)) || String(file.path).split("/").includes("..")) {
       throw new EdgekitError(`the manifest names an unsafe path: ${file.path}`, "export the bundle again");
     }

@@ -72,6 +72,16 @@ export class RemoteEditor {
     return this.#ask("make", { prompt }, { report, signal });
   }
 
+  /**
+   * Ask a restorer for what it does beside editing: enrol, forget, mark, sample (core/service.js).
+   *
+   * @param {string} call
+   * @param {any} value
+   */
+  portrait(call, value) {
+    return this.#ask(call, value);
+  }
+
   /** Let go of the model and its memory; what is still asked for fails. */
   close() {
     this.#stop();

@@ -3,9 +3,10 @@ import { Editor } from "./editor.js";
 import { EdgekitError } from "./errors.js";
 import { Sculptor } from "./mesh.js";
 import { overWhite, toCanvas } from "./pixels.js";
+import { Portraits } from "./portrait.js";
 
 /** What opens a bundle's files, by the form in its manifest; an editor where none is listed. */
-const FORMS = { mesh: Sculptor };
+const FORMS = { mesh: Sculptor, restorer: Portraits };
 
 /** Let messages in that came meanwhile, at once: a timer would wait for milliseconds. */
 function breath() {
@@ -42,6 +43,16 @@ export function serve(port) {
     golden: () => editor.golden(),
     repeat: ({ count }) => editor.repeat(count),
     make: ({ prompt }, id) => editor.make(prompt, reporter(id)),
+    forget: () => editor.forget(),
+    mark: ({ points }) => editor.mark(points),
+    async enrol({ image, points }) {
+      const { face, count, likeness } = await editor.enrol(overWhite(image), points);
+      return { data: toCanvas(face), size: face.width, count, likeness };
+    },
+    async sample({ index }) {
+      const { before, after, model } = await editor.sample(index);
+      return { before: toCanvas(before), data: toCanvas(after), size: after.width, model };
+    },
     async edit(image, id) {
       const start = performance.now();
       const photo = overWhite(image);
@@ -50,7 +61,7 @@ export function serve(port) {
       const end = performance.now();
       const data = toCanvas(made.photo);
       const { pre, model, post, tiles } = made;
-      return { data, pre: pre + opened, model, post: post + performance.now() - end, tiles, first: editor.first };
+      return { data, pre: pre + opened, model, post: post + performance.now() - end, tiles, first: editor.first, points: made.points ?? null };
     },
   };
   port.onmessage = async ({ data }) => {

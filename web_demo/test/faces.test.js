@@ -1,0 +1,91 @@
+/** Faces are cut out and put back as in Python (tests/golden/faces.json): `node --test web_demo/test/faces.test.js`. */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import test from "node:test";
+
+import { cropTransform, cutOut, disorder, pasted } from "../core/align.js";
+import { foundFaces } from "../core/faces.js";
+import { kindOf, Portraits } from "../core/portrait.js";
+
+const golden = JSON.parse(readFileSync(new URL("../../tests/golden/faces.json", import.meta.url)));
+const bytes = (text) => Uint8Array.from(Buffer.from(text, "base64"));
+const square = (text, size) => ({ width: size, height: size, data: bytes(text) });
+const photo = { ...golden.photo, data: bytes(golden.photo.data) };
+const pairs = (values) => Array.from({ length: values.length / 2 }, (_, i) => [values[2 * i], values[2 * i + 1]]);
+const differences = (one, two) => Array.from(one, (value, i) => Math.abs(value - two[i]));
+const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+
+for (const row of golden.cases) {
+  test(`${row.name}: cut out and put back as in Python`, () => {
+    const matrix = cropTransform(pairs(row.points), row.size);
+    for (const [i, value] of row.matrix.entries()) assert.ok(Math.abs(matrix[i] - value) < 1e-3 * row.size, `${matrix}`);
+
+    const cut = differences(cutOut(photo, row.matrix, row.size).data, bytes(row.crop));
+    assert.ok(mean(cut) < 5, `crop: ${mean(cut)}`); // Pillow's filters reach farther; this photo is all edges
+    assert.ok(Math.max(...cut) < 40, `crop: ${Math.max(...cut)}`);
+
+    const made = pasted(photo, square(row.crop, row.size), square(row.restored, row.size), row.matrix);
+    const put = differences(made.data, bytes(row.pasted));
+    assert.ok(Math.max(...put) <= 1, `pasted: ${Math.max(...put)}`); // sums in another order may round the other way
+    assert.ok(put.filter((value) => value).length < put.length / 200);
+  });
+}
+
+test("three marks are as good as five points", () => {
+  const five = pairs(golden.cases[0].points);
+  const mouth = [0, 1].map((k) => (five[3][k] + five[4][k]) / 2);
+
+  assert.deepEqual(cropTransform([five[0], five[1], mouth], 64), cropTransform(five, 64));
+});
+
+test("marks that cannot be a face are named", () => {
+  assert.equal(disorder([[10, 10], [20, 10], [15, 20]]), null);
+  assert.equal(disorder([[20, 10], [10, 10], [15, 20]]), "the eyes are swapped");
+  assert.equal(disorder([[10, 20], [20, 20], [15, 10]]), "the mouth is above the eyes");
+  assert.equal(disorder([[10, 10], [10, 10], [15, 20]]), "both eyes are at the same place");
+});
+
+test("a photo in which no net sees anything has no face", async () => {
+  const nets = { face_detection_short_range: 896, face_detection_full_range: 2304 };
+  const run = async (name) => [new Float32Array(nets[name] * 16), new Float32Array(nets[name]).fill(-5)];
+
+  assert.deepEqual(await foundFaces(photo, run), []);
+});
+
+/** A restorer of 4 x 4 pixels with room for two references, and engines that only remember. */
+function toy(extra) {
+  const image = { name: "image", shape: [1, 3, 4, 4], layout: "nchw", low: -1, high: 1 };
+  const out = { ...image, name: "image_out" };
+  const entry = { inputs: [image, ...extra], outputs: [out], format: "tflite", path: "x.tflite" };
+  const seen = [];
+  const engine = { run: async (feeds) => (seen.push(feeds), { image_out: feeds.image }), close() {} };
+  const bundle = { manifest: { name: "toy", parts: [] }, nets: [] };
+  return { portraits: new Portraits(bundle, entry, engine, { threads: 1 }), seen, entry };
+}
+
+test("a restorer says how it is told of people", () => {
+  const memory = [{ name: "memory_2", shape: [1, 2, 8, 3] }, { name: "reference_mask", shape: [1, 2] }];
+
+  assert.equal(kindOf(toy(memory).entry), "memory");
+  assert.equal(toy(memory).portraits.places, 2);
+  assert.equal(kindOf(toy([{ name: "code", shape: [1, 4, 6] }]).entry), "code");
+  assert.equal(toy([]).portraits.places, 0);
+});
+
+test("a marked face that a network leaves alone gives the photo back", async () => {
+  const { portraits, seen } = toy([{ name: "code", shape: [1, 4, 6] }]);
+  const even = { width: 40, height: 30, data: new Uint8Array(40 * 30 * 3).fill(90) };
+  portraits.mark([[0.4, 0.4], [0.6, 0.4], [0.5, 0.6]]);
+
+  const made = await portraits.edit(even);
+
+  assert.deepEqual(made.photo.data, even.data);
+  assert.deepEqual([...seen[0].code], Array(24).fill(0));
+});
+
+test("without nets and without marks the page is told what to do", async () => {
+  const { portraits } = toy([]);
+
+  await assert.rejects(portraits.edit(photo), /mark the eyes and the mouth by hand/);
+  await assert.rejects(portraits.enrol(photo, null), /room for 0 references/);
+});

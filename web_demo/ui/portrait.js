@@ -1,0 +1,171 @@
+/** The screen of a restorer: good photos of a person are enrolled, then bad ones are given back. */
+import { EdgekitError } from "../core/errors.js";
+import { limited } from "../core/pixels.js";
+import { kindOf } from "../core/portrait.js";
+import { $, guarded, on, say, shown } from "./dom.js";
+import { askMarks, giveUp, wireMarks } from "./marks.js";
+import { drawAfter, drawBefore } from "./stage.js";
+
+export const FORM = "restorer";
+/** References are kept no larger than this, on the page alone, to be enrolled again for another file. */
+const MOST_PX = 1024;
+/** @type {{image: ImageData, points: [number, number][] | null, face: ImageData | null, other: boolean}[]} */
+let people = [];
+let sampled = -1;
+let last = null; // points of the face that was restored
+
+/** Show the screen for a bundle of this form and hide it for any other. */
+export function showPortraitScreen(manifest) {
+  const here = manifest.form === FORM;
+  const kind = here ? kindOf(manifest.models[0]) : "none";
+  $("person").hidden = !here;
+  $("camera").hidden = here;
+  for (const id of ["enrolment", "references"]) $(id).hidden = kind === "none";
+  for (const id of ["tag-before", "tag-after"]) $(id).textContent = here ? { "tag-before": "photo", "tag-after": "restored" }[id] : id.slice(4);
+  giveUp();
+  sampled = -1;
+}
+
+/**
+ * Connect the controls.
+ *
+ * @param {() => import("../core/remote.js").RemoteEditor} editor gives the model in use
+ * @param {() => Promise<void>} again restores what is on the stage once more
+ */
+export function wirePortrait(editor, again) {
+  wireMarks();
+  on("reference", "change", async () => {
+    const files = [...$("reference").files];
+    $("reference").value = "";
+    for (const file of files) await added(editor(), file);
+    await again();
+  });
+  on("forget-person", "click", async () => {
+    people = [];
+    await enrolAgain(editor());
+    say("Forgotten.");
+    await again();
+  });
+  on("mark", "click", async () => {
+    const points = await askMarks(last);
+    if (!points) return;
+    await editor().portrait("mark", { points });
+    await again();
+  });
+}
+
+/** A new photo: whatever was marked is forgotten. */
+export async function portraitChanged(editor) {
+  giveUp();
+  last = null;
+  sampled = -1;
+  $("mark").disabled = false;
+  await editor.portrait("mark", { points: null });
+}
+
+/** What an edit found out: the same face is not looked for again while the photo stays. */
+export async function portraitDone(editor, made) {
+  last = made.points;
+  await editor.portrait("mark", { points: last });
+  document.body.dataset.face = JSON.stringify(made.points);
+}
+
+/** Enrol everybody once more: another file of the bundle, or another bundle, knows nobody. */
+export async function enrolAgain(editor) {
+  await editor.portrait("forget", {});
+  const all = people;
+  people = [];
+  for (const one of all) await enrol(editor, one).catch((error) => say(error.message, true));
+  showPeople();
+}
+
+/** Show the next face of the bundle's golden vectors, restored with the references that came with it. */
+export async function showSample(editor, next = true) {
+  if (next) sampled += 1;
+  const { before, data, size, model } = await editor.portrait("sample", { index: Math.max(sampled, 0) });
+  const canvas = new OffscreenCanvas(size, size);
+  canvas.getContext("2d").putImageData(new ImageData(before, size, size), 0, 0);
+  drawBefore(canvas, size, size, 0);
+  drawAfter(data, size, size);
+  $("overlay").textContent = shown(model);
+  $("mark").disabled = true;
+  for (const id of ["save", "share"]) $(id).disabled = false;
+  say("A face of the golden vectors, with its own references. Choose a photo to restore yours.");
+  document.body.dataset.sampled = String(Number(document.body.dataset.sampled ?? 0) + 1);
+}
+
+/** Whether the stage shows a sample. */
+export function isSample() {
+  return sampled >= 0;
+}
+
+async function added(editor, file) {
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
+  } catch {
+    throw new EdgekitError(`${file.name || "the file"} is not a picture that this browser can read`, "choose a JPEG, PNG or WebP");
+  }
+  const [height, width] = limited(bitmap.height, bitmap.width, MOST_PX);
+  const context = new OffscreenCanvas(width, height).getContext("2d", { colorSpace: "srgb" });
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, 0, 0, width, height);
+  bitmap.close();
+  const one = { image: context.getImageData(0, 0, width, height), points: null, face: null, other: false };
+  say(`Looking at ${file.name}.`);
+  try {
+    await enrol(editor, one);
+  } catch (error) {
+    if (!(error instanceof EdgekitError) || !error.hint.includes("by hand")) throw named(error, file);
+    one.points = await marked(one.image, `${file.name}: ${error.what}. Put the marks on both eyes and the mouth.`);
+    if (!one.points) throw new EdgekitError(`${file.name} was left out`, "add another photo");
+    await enrol(editor, one);
+  }
+  showPeople();
+}
+
+function named(error, file) {
+  return error instanceof EdgekitError ? new EdgekitError(`${file.name}: ${error.what}`, error.hint) : error;
+}
+
+/** Ask for marks on a picture that is not the one to restore. */
+async function marked(image, words) {
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  drawBefore(canvas, image.width, image.height, 0);
+  drawAfter(image.data.slice(), image.width, image.height);
+  say(words);
+  return askMarks(null);
+}
+
+async function enrol(editor, one) {
+  const { data, size, likeness } = await editor.portrait("enrol", { image: one.image, points: one.points });
+  one.face = new ImageData(data, size, size);
+  one.other = likeness !== null && !likeness.same;
+  people.push(one);
+}
+
+function showPeople() {
+  $("references").replaceChildren(...people.map(thumbnail));
+  $("forget-person").disabled = !people.length;
+  const others = people.filter((one) => one.other).length;
+  $("person-note").textContent = others
+    ? `${others === 1 ? "One photo does" : `${others} photos do`} not look like the person of the others: the result may mix them.`
+    : people.length
+      ? "Kept in this tab alone, until you forget them or close it."
+      : "Without them the restorer works alone. Add only people who agreed.";
+  document.body.dataset.enrolled = String(people.length);
+}
+
+function thumbnail(one, i) {
+  const item = document.createElement("li");
+  const canvas = Object.assign(document.createElement("canvas"), { width: one.face.width, height: one.face.height });
+  canvas.getContext("2d").putImageData(one.face, 0, 0);
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", `Reference ${i + 1}${one.other ? ", of another person?" : ""}`);
+  item.classList.toggle("other", one.other);
+  item.append(canvas);
+  return item;
+}
+
+guarded(async () => showPeople());
