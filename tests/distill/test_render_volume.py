@@ -35,18 +35,26 @@ def cameras(count: int = 1, dtype: torch.dtype = torch.float64):
     return Cameras(*(each.to(dtype) for each in turned._values()))
 
 
-def sphere(radius: float, **settings) -> VolumeViews:
+def sphere(radius: float, *, size_px: int = 33, **settings) -> VolumeViews:
     field = ball(torch.tensor(radius), torch.zeros(3), torch.tensor(RED))
     black = torch.zeros(1, 3)
-    return volume_views(field, cameras(1, torch.float32), 33, black, **settings)
+    return volume_views(field, cameras(1, torch.float32), size_px, black, **settings)
 
 
-def test_a_sphere_is_as_large_as_perspective_says_and_as_far():
+@pytest.mark.parametrize("radius", [0.2, 0.4, 0.7])
+def test_a_sphere_is_as_large_as_its_surface_although_its_shell_is_soft(radius):
+    views = sphere(radius, size_px=65)
+    grown = sphere(radius, size_px=65, outline=0.0)
+
+    apparent = math.tan(math.asin(radius / 2.8)) / math.tan(math.radians(20))
+    share = math.pi * apparent**2 / 4
+    assert (views.opacity > 0.5).float().mean() == pytest.approx(share, rel=0.08)
+    assert (grown.opacity > 0.5).float().mean() > 1.15 * share
+
+
+def test_depth_is_that_of_the_surface_and_empty_pixels_are_clear():
     views = sphere(0.6, beta=0.001, coarse=160, fine=96)
 
-    apparent = math.tan(math.asin(0.6 / 2.8)) / math.tan(math.radians(20))
-    share = math.pi * apparent**2 / 4
-    assert views.opacity.mean() == pytest.approx(share, rel=0.03)
     assert views.depth[0, 16, 16] == pytest.approx(2.2, abs=0.01)
     assert views.opacity[0, 16, 16] > 0.999
     assert views.opacity[0, 0, 0] == 0
