@@ -147,15 +147,20 @@ def open_bundle(
 
 
 def open_part(bundle: OpenBundle, name: str, *, threads: int | None = None) -> OpenBundle:
-    """Open the bundle `name` inside `bundle`, in the same precision if it ships it.
+    """Open the bundle `name` inside `bundle`: its file for the same target in the same precision.
+
+    If it ships none, the one of this precision that `open_bundle` takes, or any.
 
     Raises BadInput if there is no such part, and what `open_bundle` raises.
     """
     for part in bundle.manifest.parts:
         if part.name == name:
             folder = bundle.folder / part.path
-            shipped = {model.precision for model in read_bundle(folder).models}
-            same = bundle.entry.precision if bundle.entry.precision in shipped else None
+            models = read_bundle(folder).models
+            target, precision = bundle.entry.target, bundle.entry.precision
+            if (target, precision) in {(model.target, model.precision) for model in models}:
+                return open_bundle(folder, target=target, precision=precision, threads=threads)
+            same = precision if precision in {model.precision for model in models} else None
             return open_bundle(folder, precision=same, threads=threads)
     held = ", ".join(part.name for part in bundle.manifest.parts)
     raise BadInput(
