@@ -7,6 +7,7 @@ never required, nor installed by an extra.
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -145,21 +146,20 @@ class NvdiffrastRasterizer:
 def rasterizer_named(name: str, device: torch.device | str) -> Rasterizer:
     """Return a rasterizer of `NAMES` for a device.
 
-    "auto" is nvdiffrast on a CUDA device where it is installed, and torch elsewhere.
+    "auto" is nvdiffrast on a CUDA device where it is installed and runs, and torch elsewhere.
 
-    Raises EdgekitError for another name, and where nvdiffrast is named but missing.
+    Raises EdgekitError for another name, and where nvdiffrast is named but missing or broken.
     """
     if name not in NAMES:
         raise unknown_name("rasterizer", name, NAMES)
-    device = torch.device(device)
-    if name == "auto":
-        there = device.type == "cuda" and find_spec(NVDIFFRAST) is not None
-        name = NVDIFFRAST if there else "torch"
-    if name == "torch":
-        return TorchRasterizer()
-    return _nvdiffrast(str(device))
+    return _made(name, torch.device(device))
 
 
 @lru_cache(maxsize=8)
-def _nvdiffrast(device: str) -> NvdiffrastRasterizer:
-    return NvdiffrastRasterizer(torch.device(device))
+def _made(name: str, device: torch.device) -> Rasterizer:
+    if name == "auto" and device.type == "cuda" and find_spec(NVDIFFRAST) is not None:
+        try:
+            return NvdiffrastRasterizer(device)
+        except EdgekitError as error:
+            warnings.warn(f"using the rasterizer 'torch': {error.what}", stacklevel=3)
+    return NvdiffrastRasterizer(device) if name == NVDIFFRAST else TorchRasterizer()
