@@ -21,6 +21,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ from edgekit.distill.mesh.fit import fit_mesh
 from edgekit.distill.mesh.generator import MeshNetwork
 from edgekit.distill.mesh.recipe import PROFILES, MeshRecipe
 from edgekit.distill.mesh.student import Prompts
-from edgekit.distill.mesh.words import vocabulary
+from edgekit.distill.mesh.words import tokens, vocabulary
 from edgekit.distill.students.cost import count_parameters
 from edgekit.distill.teachers.views.guide import load_views
 from edgekit.distill.teachers.views.world import prompts as world_prompts
@@ -141,6 +142,7 @@ class Work:
             self.guide,
             Prompts(train=train, unseen=self.unseen, words=self.words),
             folder,
+            of=self.guide.identity,
             network=network,
             device=self.device,
             stop_at=self.runs.ends,
@@ -161,10 +163,24 @@ class Work:
             "trained": len(train),
             "recipe": recipe.values(),
             "parameters": parameters,
+            "network_ms": self.network_ms(trained, train[0]),
             "steps": {row["stage"]: row["step"] for row in log if "step" in row},
             "snapshots": snapshots.facts(),
             "wall_s": round(time.monotonic() - began, 2),
         }
+
+    @torch.no_grad()
+    def network_ms(self, network: MeshNetwork, prompt: str) -> float:
+        """Return the median milliseconds from words to the field on the lattice."""
+        words = tokens([prompt], self.words, network.shape.length).to(self.device)
+        samples = []
+        for _ in range(12):
+            start = time.perf_counter()
+            network.on_lattice(network.codes(words), network.shape.cells)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize()
+            samples.append(1000 * (time.perf_counter() - start))
+        return round(median(samples[2:]), 3)
 
     def of(self, arm: Arm, seed: int) -> MeshRecipe:
         """Return the recipe of a run."""

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 import trimesh
 
 from edgekit.distill.render.views import ring
-from edgekit.distill.teachers.views.judge import WORDS, labels_of
+from edgekit.distill.teachers.views.judge import WORDS, Judge, labels_of
 from edgekit.distill.teachers.views.world import parse, split
 from edgekit.distill.teachers.views.world import prompts as world_prompts
 
@@ -227,3 +228,89 @@ def test_precision_is_one_for_the_prompt_that_is_seen_and_zero_for_any_other():
     assert (right["r"], right["r_mesh"], right["shape"]) == (1.0, 1, 1.0)
     assert (wrong["r"], wrong["r_mesh"]) == (0.0, 0)
     assert fronts(right["eyes"]) == 2  # eyes in views 0 and 6 of the ring: two faces
+
+
+class Inline:
+    """An executor that does its work at once, in this process."""
+
+    def __init__(self, *_):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def submit(self, do, *words):
+        done = Future()
+        done.set_result(do(*words))
+        return done
+
+    def shutdown(self, **_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    from edgekit.distill.teachers.views.fit import ViewsSettings, fit_views
+    from edgekit.distill.teachers.views.networks import TINY
+
+    folder = tmp_path_factory.mktemp("views")
+    settings = ViewsSettings(size=TINY, steps=1, batch=4, seeds=1, views=1)
+    assert fit_views(settings, folder, device=torch.device("cpu"))
+    return folder
+
+
+def test_arms_train_their_files_are_scored_and_nothing_is_done_twice(
+    teacher, tmp_path, monkeypatch
+):
+    import experiment
+    import score
+    from table import page
+
+    from edgekit.benchmarks.runs import lines
+
+    words = ["x", "--small", "--teacher", str(teacher), "--out", str(tmp_path), "--seeds", "0"]
+    words += ["--arms", "atom", "hyper", "per-prompt", "--alone", "1", "--seconds", "300"]
+    words += ["--arm-s", "1.5", "--prompt-s", "1.5"]
+    monkeypatch.setattr(sys, "argv", words)
+    experiment.main()
+    first = (tmp_path / "runs.jsonl").read_text()
+    experiment.main()
+    monkeypatch.setattr(score, "ProcessPoolExecutor", Inline)
+    monkeypatch.setattr(score, "_judge", lambda: Judge(4).eval())
+    monkeypatch.setattr(sys, "argv", ["x", str(tmp_path), "--judge", "none", "--small"])
+    score.main()
+
+    runs, scores = lines(tmp_path / "runs.jsonl"), lines(tmp_path / "scores.jsonl")
+    assert (tmp_path / "runs.jsonl").read_text() == first
+    assert [row["kind"] for row in runs] == ["atom", "hyper", "per-prompt"]
+    assert all(row["snapshots"][-1] == "at-100.safetensors" for row in runs)
+    last = {row["kind"]: row for row in scores if row["last"]}
+    assert set(last) == {"atom", "hyper", "per-prompt", "truth", "untrained"}
+    assert all((tmp_path / m["file"]).is_file() for row in last.values() for m in row["meshes"])
+    assert [m["prompt"] for m in last["per-prompt"]["meshes"]] == [runs[2]["prompt"]]
+    assert {m["seen"] for m in last["atom"]["meshes"]} == {True, False}
+    text = page(tmp_path)
+    assert "| hyper | hypernetwork over shared grids | 1 |" in text
+    assert "atom/0," not in text
+
+
+def test_a_run_that_has_no_time_left_no_line_and_goes_on_later(teacher, tmp_path, monkeypatch):
+    import experiment
+
+    from edgekit.benchmarks.runs import lines
+
+    words = ["x", "--small", "--teacher", str(teacher), "--out", str(tmp_path), "--seeds", "0"]
+    words += ["--arms", "atom", "--arm-s", "2.5"]
+    for seconds in ("7.5", "300"):
+        monkeypatch.setattr(sys, "argv", [*words, "--seconds", seconds])
+        experiment.main()
+        if seconds == "7.5":
+            early = lines(tmp_path / "runs.jsonl")
+
+    log = lines(tmp_path / "work" / "atom-0" / "log.jsonl")
+    assert not early
+    assert any("resumed_at_s" in row for row in log)
+    assert len(lines(tmp_path / "runs.jsonl")) == 1
