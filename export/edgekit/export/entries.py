@@ -89,7 +89,7 @@ def golden(student: Student, out: Path) -> GoldenEntry:
     feeds = heldout_feeds(student, limit=GOLDEN_SAMPLES)
     references = reference_outputs(student, feeds)
     arrays = {
-        name: np.concatenate([values[name] for values in rows]).astype(np.float32)
+        name: np.ascontiguousarray(np.concatenate([values[name] for values in rows]), np.float32)
         for rows in (feeds, references)
         for name in rows[0]
     }
