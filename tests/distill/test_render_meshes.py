@@ -152,6 +152,24 @@ def test_the_same_meshes_give_the_same_picture_and_the_same_gradient():
     assert torch.equal(first[1], second[1])
 
 
+def test_pictures_do_not_tremble_where_networks_are_trained_at_half_precision():
+    cameras = random_cameras(2, torch.Generator().manual_seed(0))
+
+    def field(points: Tensor) -> tuple[Tensor, Tensor]:
+        return points.norm(dim=-1) - 0.6, rainbow(points)
+
+    def drawn() -> list[Tensor]:
+        hard = mesh_views(spheres(0.4, 0.7), cameras, 24, grounds(2), paint=rainbow)
+        clip = cameras.projected(lattice())
+        return [hard.picture, volume_views(field, cameras, 16, grounds(2)).picture, clip]
+
+    plain = drawn()
+    with torch.autocast("cpu", torch.bfloat16):
+        halved = drawn()
+
+    assert all(torch.equal(one, two) for one, two in zip(plain, halved, strict=True))
+
+
 class Documented:
     """What nvdiffrast promises of its tensors, kept by this project's rasterizer on a processor.
 

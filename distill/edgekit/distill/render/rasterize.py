@@ -234,7 +234,7 @@ def _nearest(
         plane = planes[rows]
         values = plane[:, :, 0] * (x + 0.5)[:, None] + plane[:, :, 1] * (y + 0.5)[:, None]
         values = values + plane[:, :, 2]
-        hit = (values[:, :3] >= 0).all(1) & (values[:, 3].abs() <= 1)
+        hit = ((values[:, :3] >= 0).all(1) & (values[:, 3].abs() <= 1)).nonzero()[:, 0]
         rows, x, y = rows[hit], x[hit], y[hit]
         steps = ((values[hit, 3] + 1) / 2 * LEVELS).long()
         x, y = x + low[rows, 0], y + low[rows, 1]

@@ -65,7 +65,8 @@ class Cameras:
     @property
     def axes(self) -> Tensor:
         """B x 3 x 3: in columns, the camera's right, up and backwards in the world."""
-        return rotation(self.yaw, self.pitch, torch.zeros_like(self.yaw))
+        with _exact(self.yaw):
+            return rotation(self.yaw, self.pitch, torch.zeros_like(self.yaw))
 
     @property
     def places(self) -> Tensor:
@@ -74,13 +75,15 @@ class Cameras:
 
     def projected(self, positions: Tensor) -> Tensor:
         """Return vertices for `rasterize`, B x V x 4, of `positions` V x 3 or B x V x 3."""
-        return projected(positions @ self.axes, self.distance, self.field_deg)
+        with _exact(positions):
+            return projected(positions @ self.axes, self.distance, self.field_deg)
 
     def projected_joined(self, positions: Tensor, pictures: Tensor) -> Tensor:
         """Return V x 4 vertices of `positions` V x 3, each seen by the camera of its picture."""
-        turned = torch.einsum("vi,vij->vj", positions, self.axes[pictures])
-        distance, field_deg = self.distance[pictures], self.field_deg[pictures]
-        return projected(turned[:, None], distance, field_deg)[:, 0]
+        with _exact(positions):
+            turned = torch.einsum("vi,vij->vj", positions, self.axes[pictures])
+            distance, field_deg = self.distance[pictures], self.field_deg[pictures]
+            return projected(turned[:, None], distance, field_deg)[:, 0]
 
     def rays(self, size_px: int) -> tuple[Tensor, Tensor]:
         """Return origins and unit directions, B x S x S x 3, through the centres of the pixels."""
@@ -91,7 +94,8 @@ class Cameras:
         plane = torch.stack([right, up], -1) * reach[:, None, None, None]
         ahead = torch.full_like(plane[..., :1], -1)
         local = F.normalize(torch.cat([plane, ahead], -1), dim=-1)
-        directions = torch.einsum("bij,bhwj->bhwi", self.axes, local)
+        with _exact(local):
+            directions = torch.einsum("bij,bhwj->bhwi", self.axes, local)
         return self.places[:, None, None].expand_as(directions), directions
 
     def _values(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -147,3 +151,12 @@ def over(picture: Tensor, share: Tensor, backgrounds: Tensor) -> Tensor:
     `share` is B x H x W x 1, the part of a pixel that the object covers; `backgrounds` B x 3.
     """
     return picture + (1 - share) * backgrounds[:, None, None]
+
+
+def _exact(values: Tensor) -> torch.autocast:
+    """Keep products of places at the precision of `values`.
+
+    Where a network is trained under autocast they would have 8 bits, and pictures would tremble by
+    a quarter of a pixel.
+    """
+    return torch.autocast(values.device.type, enabled=False)
