@@ -16,8 +16,8 @@ from edgekit.cli.main import run
 from edgekit.core.errors import BadInput
 from edgekit.core.identity import read_identity
 from edgekit.core.images import resized
-from edgekit.core.manifest import read_bundle, write_bundle
-from edgekit.core.store import read_json
+from edgekit.core.manifest import PartEntry, read_bundle, write_bundle
+from edgekit.core.store import file_sha256, read_json
 from edgekit.runtime.identity import enrolled, open_encoder, strangers
 
 EXPORTED = ["--target", "onnx", "--target", "android", "--precision", "fp32", "--no-cache"]
@@ -168,6 +168,25 @@ def portraits(tmp_path_factory) -> Path:
 def enrol(place: Path, photos: Path, out: Path, *words: object) -> list[object]:
     encoder = ["--encoder", place / "run/bundle"]
     return ["identity", "enrol", photos, "-o", out, *encoder, *words]
+
+
+@needs.FACES
+def test_the_bundle_of_a_restorer_brings_the_encoder_of_its_codes(
+    place, portraits, make_bundle, tmp_path, capfd
+):
+    encoder, outer = place / "run/bundle", make_bundle(tmp_path / "bundle")
+    shutil.copytree(encoder, outer / "identity")
+    sha256 = file_sha256(outer / "identity/manifest.json")
+    part = PartEntry(name="identity", path="identity", form="identity", sha256=sha256)
+    manifest = read_bundle(outer).model_copy(update={"form": "restorer", "parts": (part,)})
+    write_bundle(outer, manifest)
+
+    words = ["identity", "enrol", portraits, "-o", tmp_path / "me.code", "--encoder", outer]
+    status, _, _ = edgekit(capfd, *words)
+
+    assert status == 0
+    made_by = read_identity(tmp_path / "me.code").encoder_sha256
+    assert made_by == read_bundle(encoder).student.sha256
 
 
 @needs.FACES
