@@ -36,7 +36,7 @@ from edgekit.runtime.apps.android_tools import Tools, called, sources
 from edgekit.runtime.apps.android_zip import misaligned
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("android")]
-TESTS = 35
+TESTS = 36
 """Fewer would mean that a test was lost on the way."""
 
 

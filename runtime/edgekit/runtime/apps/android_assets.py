@@ -12,6 +12,7 @@ from edgekit.core.errors import BadInput, TargetUnsupported
 from edgekit.core.manifest import BundleManifest, read_bundle, write_bundle
 from edgekit.core.store import prepared_folder, size_bytes, write_bytes
 from edgekit.runtime.apps.android_tools import sources
+from edgekit.runtime.apps.forms import NOT_SHOWN, check_edits_photos
 
 LIST = "bundles.json"
 ASSETS = "app/src/main/assets"
@@ -38,11 +39,13 @@ class GradleProject:
 def usable(folders: Sequence[Path], formats: Sequence[str]) -> list[BundleManifest]:
     """Check bundles and return their manifests with the files of these formats alone.
 
-    Raises BadInput for a damaged bundle, TargetUnsupported for one without such a file.
+    Raises BadInput for a damaged bundle, TargetUnsupported for one without such a file or of a form
+    that the app cannot show.
     """
     found = []
     for folder in folders:
         manifest = read_bundle(folder, check_files=True)
+        check_edits_photos(manifest, "Android")
         models = tuple(model for model in manifest.models if model.format in formats)
         if not models:
             raise TargetUnsupported(
@@ -50,7 +53,7 @@ def usable(folders: Sequence[Path], formats: Sequence[str]) -> list[BundleManife
                 hint="export it with --target onnx"
                 + ("" if "tflite" in formats else " (only a Gradle project takes LiteRT files)"),
             )
-        found.append(manifest.model_copy(update={"models": models, "refused": (), "adapters": ()}))
+        found.append(manifest.model_copy(update=NOT_SHOWN | {"models": models}))
     return found
 
 

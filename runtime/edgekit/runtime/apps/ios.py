@@ -11,6 +11,7 @@ from edgekit.core.errors import BadInput, EdgekitError, TargetUnsupported
 from edgekit.core.manifest import BundleManifest, read_bundle, write_bundle
 from edgekit.core.progress import Report, silent
 from edgekit.core.store import MANIFEST, prepared_folder, read_json, size_bytes
+from edgekit.runtime.apps.forms import NOT_SHOWN, check_edits_photos
 
 FORMATS = ("mlpackage", "aimodel")
 PROJECT = "EdgeKitDemo.xcodeproj"
@@ -52,10 +53,11 @@ def build_project(bundles: Sequence[Path], out: Path, *, report: Report = silent
     bundle keeps its Core ML and Core AI files, its concepts and its golden vectors.
 
     Raises BadInput for a damaged bundle or a folder of something else, TargetUnsupported for a
-    bundle without a file for iOS; `out` is then as it was.
+    bundle without a file for iOS or of a form that the app cannot show; `out` is then as it was.
     """
     manifests = [read_bundle(folder, check_files=True) for folder in bundles]
     for manifest in manifests:
+        check_edits_photos(manifest, "iOS")
         if not _models(manifest):
             raise TargetUnsupported(
                 f"{manifest.name} holds no file that an iPhone runs",
@@ -111,7 +113,7 @@ def _copied_bundles(
             else:
                 shutil.copyfile(folder / path, place)
         models = tuple(model for model in manifest.models if model.format in FORMATS)
-        kept = manifest.model_copy(update={"models": models, "refused": (), "adapters": ()})
+        kept = manifest.model_copy(update=NOT_SHOWN | {"models": models})
         write_bundle(out / name, kept)
     report("bundles", len(bundles), len(bundles))
 

@@ -44,6 +44,12 @@ class GoldenEntry(path: String, sha256: String, val samples: Int) : FileEntry(pa
 
 class ConceptEntry(path: String, sha256: String, val name: String, val prompt: String) : FileEntry(path, sha256)
 
+/** Another file that the model needs, such as a table of words. */
+class AssetEntry(path: String, sha256: String, val name: String) : FileEntry(path, sha256)
+
+/** A whole bundle in the folder [path] of this one; the hash is that of its manifest.json. */
+class PartEntry(path: String, sha256: String, val name: String, val form: String) : FileEntry(path, sha256)
+
 /** One run of values of the adapter input, and where in a concept's file they stand. */
 class Block(
     val name: String,
@@ -69,13 +75,20 @@ class AdapterInput(
 class Manifest(
     val name: String,
     val prompt: String,
+    val form: String,
     val models: List<ModelEntry>,
     val golden: GoldenEntry,
     val adapter: AdapterInput?,
     val concepts: List<ConceptEntry>,
+    val parts: List<PartEntry>,
+    val assets: List<AssetEntry>,
 ) {
-    /** The models of these formats, the fastest on a processor first. */
+    /** The models of these formats, the fastest on a processor first; throws for what is no editor of photos. */
     fun runnable(formats: Collection<String>): List<ModelEntry> {
+        if (form !in EDITORS) {
+            val what = PURPOSES[form] ?: "is of the form $form"
+            throw EdgekitError("$name $what, and this app edits photos", "open it in the web demo: edgekit app --target web")
+        }
         val found = models.filter { it.format in formats && it.precision in PREFERENCE && it.floats }
         if (found.isEmpty()) {
             throw EdgekitError("$name holds no file that this app runs (${formats.joinToString()})", "export it with --target onnx")
@@ -89,6 +102,14 @@ class Manifest(
         private val PATH = Regex("$SEGMENT(/$SEGMENT)*")
         private val SHA256 = Regex("[0-9a-f]{64}")
         private val PREFERENCE = listOf("mixed", "int8", "fp32", "fp16")
+        private val EDITORS = setOf("concept", "base", "other")
+        private val PURPOSES = mapOf(
+            "restorer" to "restores faces with good photos of the person",
+            "mesh" to "makes meshes of words",
+            "enroller" to "is a part of a restorer",
+            "identity" to "makes codes of faces",
+            "field" to "is a part of a mesh generator",
+        )
         private const val SEAL = "manifest_sha256"
         private const val AGAIN = "export the bundle again"
 
@@ -128,10 +149,13 @@ class Manifest(
             return Manifest(
                 name = value.text("name"),
                 prompt = value.text("prompt"),
+                form = value.textOr("form", if (value.has("adapter_input")) "base" else "concept"),
                 models = value.objects("models").map { model(it) },
                 golden = GoldenEntry(path(golden), hash(golden), golden.int("samples")),
                 adapter = value.objOrNull("adapter_input")?.let { adapterInput(it) },
                 concepts = value.objects("concepts").map { ConceptEntry(path(it), hash(it), it.text("name"), it.text("prompt")) },
+                parts = value.objects("parts").map { PartEntry(path(it), hash(it), it.text("name"), it.text("form")) },
+                assets = value.objects("assets").map { AssetEntry(path(it), hash(it), it.text("name")) },
             )
         }
 
