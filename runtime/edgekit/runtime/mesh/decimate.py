@@ -31,6 +31,8 @@ TURN = 0.3
 """Least cosine between a triangle's normals before and after."""
 DRAWS = 3
 """How often lots are drawn for edges that are far enough from those already chosen."""
+EVEN = 1e-3
+"""What the length of an edge costs beside its error, so that flat places get even triangles."""
 PULL = 1e-4
 """How strongly a new vertex is drawn to the middle of its edge where its planes leave it free."""
 
@@ -89,7 +91,9 @@ def _chosen(
     edges = halves[halves[:, 0] < halves[:, 1]]
     middles = (places[edges[:, 0]] + places[edges[:, 1]]) / 2
     size = min(max(int(pool * len(edges)), 1), len(edges))
-    errors = _errors(quadrics[edges[:, 0]] + quadrics[edges[:, 1]], middles)
+    summed = quadrics[edges[:, 0]] + quadrics[edges[:, 1]]
+    lengths = ((places[edges[:, 0]] - places[edges[:, 1]]) ** 2).sum(axis=1)
+    errors = _errors(summed, middles) + EVEN * lengths * summed[:, [0, 3, 5]].sum(axis=1)
     cheap = np.argpartition(errors, size - 1)[:size]
     neighbours = csr_matrix(
         (np.ones(len(halves), np.int32), halves.T), shape=(len(places), len(places))
