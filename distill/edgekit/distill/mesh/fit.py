@@ -24,6 +24,8 @@ from edgekit.distill.render.views import Cameras, random_backgrounds, random_cam
 from edgekit.distill.restorer.learning import Batch, Learner, Terms, learn
 from edgekit.distill.teachers.journal import Clock
 
+THICK, THIN = 0.1, 0.01
+"""Width of a volume's shell at the start, where a change is felt from far away, and at the end."""
 SAVE_S, LOG_S = 60.0, 60.0
 """Seconds between two checkpoints with their previews, and between two lines of the log."""
 
@@ -77,6 +79,9 @@ class MeshTask:
         count, dice = self.recipe.batch, self._generator
         dice.manual_seed(self.recipe.seed * 1_000_003 + step)
         cameras = random_cameras(count, dice, self.device)
+        # A shell must not pass between two samples of a ray, which crosses a world of 2 in width.
+        thin = max(THIN, 0.5 / (self.recipe.coarse + self.recipe.fine))
+        thick = THICK * (thin / THICK) ** self.clock.share
         share = self.stage.begins + self.stage.share * self.clock.share
         last = LAST_STEP + (self.recipe.last_step - LAST_STEP) * share
         return {
@@ -90,6 +95,7 @@ class MeshTask:
             "shift": torch.rand(count, generator=dice, device=self.device),
             "noise": torch.randn(count, *self.latent, generator=dice, device=self.device),
             "last": torch.tensor(last, device=self.device),
+            "beta": torch.tensor(thick, device=self.device),
         }
 
     def advance(self, batch: Batch, phase: Hashable) -> Terms:
@@ -100,7 +106,9 @@ class MeshTask:
         draws = Draws(batch["level"], batch["shift"], batch["noise"])
         with self._autocast():
             codes = self.network.codes(self.words[rows])
-            seen = self.stage.look(self.network, codes.float(), cameras, batch["backgrounds"])
+            seen = self.stage.look(
+                self.network, codes.float(), cameras, batch["backgrounds"], batch["beta"]
+            )
             score = score_loss(
                 self.guide,
                 seen.pictures,

@@ -14,6 +14,7 @@ Shape key, used as name suffixes in this file:
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -73,9 +74,10 @@ class Planes(nn.Module):
         super().__init__()
         self.shape = shape
         width, count = shape.width, 3 * shape.tokens**2
-        self.read = nn.Linear(shape.word_width, width)
+        self.read = nn.Linear(shape.word_width, width, bias=False)
         self.order = nn.Parameter(torch.randn(1, shape.length, width) * 0.02)
         self.places = nn.Parameter(torch.randn(1, count, width) * 0.5)
+        self.told = nn.Linear(width, 2 * width)
         self.blocks = nn.ModuleList(
             Block(width, shape.heads, shape.expand, source=width) for _ in range(shape.layers)
         )
@@ -88,13 +90,17 @@ class Planes(nn.Module):
             side, now = 2 * side, following
         layers += [nn.Conv2d(now, shape.channels - COORDINATES, 3, 1, 1)]
         self.widen = nn.Sequential(*layers)
+        _even_spread(self.widen)
         self.register_buffer("constants", coordinate_planes(shape.plane_px), persistent=False)
 
     def forward(self, text_BLW: Tensor) -> Tensor:
         """Return the planes of each prompt."""
         batch, side = len(text_BLW), self.shape.tokens
-        text_BLW = self.read(text_BLW) + self.order
-        x_BTW = self.places.expand(batch, -1, -1)
+        read_BLW = self.read(text_BLW)
+        # All words at once, from the start: attention alone begins with a blur of them.
+        scale_B1W, shift_B1W = self.told(read_BLW.sum(1, keepdim=True)).chunk(2, -1)
+        x_BTW = self.places * (1 + scale_B1W) + shift_B1W
+        text_BLW = read_BLW + self.order
         for block in self.blocks:
             x_BTW = block(x_BTW, text_BLW)
         x_BTW = self.norm(x_BTW)
@@ -104,6 +110,21 @@ class Planes(nn.Module):
         planes: Tensor = torch.cat([constants, learned], 1)
         size = self.shape.plane_px
         return planes.reshape(batch, 3 * self.shape.channels, size, size)
+
+
+def _even_spread(layers: nn.Sequential) -> None:
+    """Start convolutions so that what goes in and what comes out vary by about as much.
+
+    By torch's own numbers a fresh plane would vary by a twentieth of the constants beside it, and
+    for a long time every prompt would be the same shape.
+    """
+    with torch.no_grad():
+        for layer in layers:
+            if isinstance(layer, Doubling):  # a pixel gets 9 weights of 4 pixels
+                layer.weight.normal_(0, math.sqrt(2 * 4 / (9 * layer.in_channels)))
+            elif isinstance(layer, nn.Conv2d) and layer.bias is not None:
+                layer.weight.normal_(0, 0.5 / math.sqrt(9 * layer.in_channels))
+                layer.bias.zero_()
 
 
 class Head(nn.Module):

@@ -21,10 +21,10 @@ from edgekit.distill.render.backends import rasterizer_named
 from edgekit.distill.render.marching import cut_of, meshes_of
 from edgekit.distill.render.mesh_views import mesh_views
 from edgekit.distill.render.views import Cameras
-from edgekit.distill.render.volume import eikonal_loss, sparsity_loss, volume_views
+from edgekit.distill.render.volume import BETA, eikonal_loss, sparsity_loss, volume_views
 
 LATTICE = 24
-"""Cells a side of the lattice on which the shape of a field is kept in order."""
+"""Cells a side of the lattice on which the shape of a field is kept in order, at most."""
 
 
 class Seen(NamedTuple):
@@ -40,16 +40,30 @@ class Renderer(Protocol):
     """A stage's way to look at codes."""
 
     def __call__(
-        self, network: MeshNetwork, codes: Tensor, cameras: Cameras, backgrounds: Tensor
+        self,
+        network: MeshNetwork,
+        codes: Tensor,
+        cameras: Cameras,
+        backgrounds: Tensor,
+        beta: Tensor | None = None,
     ) -> Seen:
-        """Look at each code by the camera of its row, over its row of `backgrounds` (B x 3)."""
+        """Look at each code by the camera of its row, over its row of `backgrounds` (B x 3).
+
+        `beta` is the width of a volume's shell; None is the thin one of the end.
+        """
         ...
 
 
 def volumes(recipe: MeshRecipe) -> Renderer:
     """Return the renderer of stage one."""
 
-    def look(network: MeshNetwork, codes: Tensor, cameras: Cameras, backgrounds: Tensor) -> Seen:
+    def look(
+        network: MeshNetwork,
+        codes: Tensor,
+        cameras: Cameras,
+        backgrounds: Tensor,
+        beta: Tensor | None = None,
+    ) -> Seen:
         def field(points: Tensor) -> tuple[Tensor, Tensor]:
             found = network.field(codes, points)
             return found.sdf, found.colors
@@ -62,8 +76,9 @@ def volumes(recipe: MeshRecipe) -> Renderer:
             distance=lambda points: network.distance(codes, points),
             coarse=recipe.coarse,
             fine=recipe.fine,
+            beta=BETA if beta is None else beta,
         )
-        terms = regularity(network.on_lattice(codes, LATTICE).sdf, LATTICE)._asdict()
+        terms = _order(network, codes)
         terms["eikonal"] = terms["eikonal"] + eikonal_loss(views.slopes)
         terms["sparsity"] = sparsity_loss(views.opacity)
         return Seen(views.picture.permute(0, 3, 1, 2), terms)
@@ -74,7 +89,13 @@ def volumes(recipe: MeshRecipe) -> Renderer:
 def meshes(recipe: MeshRecipe) -> Renderer:
     """Return the renderer of stage two."""
 
-    def look(network: MeshNetwork, codes: Tensor, cameras: Cameras, backgrounds: Tensor) -> Seen:
+    def look(
+        network: MeshNetwork,
+        codes: Tensor,
+        cameras: Cameras,
+        backgrounds: Tensor,
+        beta: Tensor | None = None,
+    ) -> Seen:
         cells = network.shape.cells
         with torch.no_grad():
             cut = cut_of(network.on_lattice(codes, cells).sdf, cells)
@@ -90,7 +111,12 @@ def meshes(recipe: MeshRecipe) -> Renderer:
             paint=lambda points: network.field(codes, points).colors,
             rasterizer=rasterizer_named("auto", codes.device),
         )
-        terms = regularity(network.on_lattice(codes, LATTICE).sdf, LATTICE)._asdict()
+        terms = _order(network, codes)
         return Seen(views.picture.permute(0, 3, 1, 2), terms)
 
     return look
+
+
+def _order(network: MeshNetwork, codes: Tensor) -> dict[str, Tensor]:
+    cells = min(LATTICE, network.shape.cells)
+    return regularity(network.on_lattice(codes, cells).sdf, cells)._asdict()
