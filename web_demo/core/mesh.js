@@ -12,6 +12,9 @@ import { EdgekitError } from "./errors.js";
  *   vertices x 3 each, colours sRGB from 0 to 1; three vertices a triangle
  */
 
+/** The field is a file of 30 KB: rounding its weights saves nothing, and moves the surface. */
+const EXACT = ["fp32", "fp16"];
+
 export class Sculptor {
   /** @param {any} bundle its manifest says how large the lattice is, in `mesh` */
   constructor(bundle, entry, engine, field, words) {
@@ -34,7 +37,7 @@ export class Sculptor {
    */
   static async open(bundle, entry, options) {
     const [part, words] = await Promise.all([openPart(bundle, "field"), asset(bundle, "words")]);
-    const fieldEntry = alike(part, entry);
+    const fieldEntry = alike(part, entry, EXACT);
     const { engine, startMs, loadMs } = await started(bundle, entry, options);
     const second = await started(part, fieldEntry, options);
     const field = { bundle: part, entry: fieldEntry, engine: second.engine };

@@ -17,10 +17,11 @@ export async function openPart(bundle, name) {
   return { folder: `${bundle.folder}${part.path}/`, manifest, models: runnable(manifest) };
 }
 
-/** The file of a part that goes with a file of its bundle: in the same format, and the same precision if there is one. */
-export function alike(part, entry) {
+/** The file of a part that goes with a file of its bundle: of the same format, the first of `precisions` that it has. */
+export function alike(part, entry, precisions = [entry.precision]) {
   const fit = part.models.filter((model) => model.format === entry.format);
-  const found = fit.find((model) => model.precision === entry.precision) ?? fit[0];
+  const wanted = precisions.map((precision) => fit.find((model) => model.precision === precision)).find(Boolean);
+  const found = wanted ?? fit[0];
   if (!found) throw new EdgekitError(`${part.manifest.name} holds no ${entry.format} file`, "export the bundle again");
   return found;
 }

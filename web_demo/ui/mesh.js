@@ -58,24 +58,37 @@ async function make(editor, prompt) {
   if (!editor) throw new EdgekitError("no model is loaded", "choose another one");
   screen.making?.abort();
   const { signal } = (screen.making = new AbortController());
-  const first = screen.viewer === null;
-  screen.viewer ??= new Viewer($("mesh"));
   say("Making the mesh.");
   try {
     const start = performance.now();
     const mesh = await editor.make(prompt, { signal, report: progress });
     if (signal.aborted) return;
     Object.assign(screen, { mesh, prompt });
-    screen.viewer.show(mesh);
-    describe(mesh, prompt, performance.now() - start);
-    if (first) turn(!matchMedia("(prefers-reduced-motion: reduce)").matches);
-    say("Done. Turn it by dragging or with the arrow keys.");
+    const took = performance.now() - start;
+    const problem = drawn(mesh);
+    describe(mesh, prompt, took);
+    say(problem || "Done. Turn it by dragging or with the arrow keys.", Boolean(problem));
   } finally {
     if (screen.making?.signal === signal) {
       screen.making = null;
       progress(0, 0);
     }
   }
+}
+
+/** Draw a mesh; a browser without WebGL 2 is no reason to lose it. Returns what went wrong. */
+function drawn(mesh) {
+  try {
+    if (!screen.viewer) {
+      screen.viewer = new Viewer($("mesh"));
+      turn(!matchMedia("(prefers-reduced-motion: reduce)").matches);
+    }
+  } catch (error) {
+    if (!(error instanceof EdgekitError)) throw error;
+    return error.message;
+  }
+  screen.viewer.show(mesh);
+  return "";
 }
 
 function progress(done, total) {
@@ -91,7 +104,8 @@ function describe(mesh, prompt, total) {
   for (const [name, ms] of Object.entries({ ...mesh.spent, total })) $(`spent-${name}`).textContent = shown(ms);
   $("spent").hidden = false;
   $("mesh-facts").textContent = `${vertices.toLocaleString("en")} vertices, ${triangles.toLocaleString("en")} triangles.`;
-  for (const id of ["save-mesh", "turn"]) $(id).disabled = false;
+  $("save-mesh").disabled = false;
+  $("turn").disabled = !screen.viewer;
   document.body.dataset.mesh = JSON.stringify({ prompt, vertices, triangles, total, ...mesh.spent });
   document.body.dataset.made = String(Number(document.body.dataset.made ?? 0) + 1);
 }
