@@ -16,7 +16,7 @@ from edgekit.core.progress import Report, silent
 from edgekit.distill.render.views import Cameras, cameras_at, over, random_cameras
 from edgekit.distill.teachers.views.meshes import Entry, read_mesh
 from edgekit.distill.teachers.views.renders import seen, triangle_colors
-from edgekit.distill.teachers.views.world import ACCESSORIES, SHAPES, THEMES, Thing, world_mesh
+from edgekit.distill.teachers.views.world import parse, world_mesh
 
 EYES_SEEN = 0.012
 """Part of a picture that eyes cover where they count as seen: 49 pixels of 64 x 64."""
@@ -56,6 +56,7 @@ class Bank:
 
 
 def world_bank(
+    toys: Sequence[str],
     *,
     seeds: Sequence[int],
     views: int,
@@ -64,29 +65,29 @@ def world_bank(
     device: torch.device,
     report: Report = silent,
 ) -> Bank:
-    """Render every toy of the world, each of `seeds` from `views` random cameras.
+    """Render the toys that prompts name, each of `seeds` from `views` random cameras.
 
-    Toys that differ in their theme alone are seen once and painted eight times.
+    Toys that differ in their theme alone are seen once and painted in each.
     """
-    prompts: list[str] = []
+    kinds: dict[tuple[str, str | None], list[int]] = {}
+    for number, prompt in enumerate(toys):
+        thing = parse(prompt)
+        kinds.setdefault((thing.shape, thing.accessory), []).append(number)
     parts: list[tuple[Tensor, ...]] = []
-    kinds = [(shape, accessory) for shape in SHAPES for accessory in (None, *ACCESSORIES)]
-    for done, (shape, accessory) in enumerate(kinds):
-        names = [Thing(shape, theme, accessory).prompt for theme in THEMES]
+    for done, numbers in enumerate(kinds.values()):
         for seed in seeds:
             cameras = random_cameras(views, generator, device)
-            plain = world_mesh(names[0], seed)
+            plain = world_mesh(toys[numbers[0]], seed)
             sight = seen(plain, cameras, size_px)
             assert plain.eyes is not None
             eyes = sight.shares(plain.eyes) >= EYES_SEEN
-            for place, name in enumerate(names):
-                colors = triangle_colors(world_mesh(name, seed), device)
-                number = torch.full((views,), len(prompts) + place, device=device)
+            for number in numbers:
+                colors = triangle_colors(world_mesh(toys[number], seed), device)
+                named = torch.full((views,), number, device=device)
                 shown = _bytes(sight.painted(colors))
-                parts.append((shown, number, cameras.yaw, cameras.pitch, eyes))
-        prompts += names
+                parts.append((shown, named, cameras.yaw, cameras.pitch, eyes))
         report("toys", done + 1, len(kinds))
-    return _bank(parts, prompts)
+    return _bank(parts, toys)
 
 
 def mesh_bank(

@@ -50,6 +50,8 @@ class ViewsSettings:
     steps: int | None = None
     """An end in steps, for a run that does not depend on the speed of the machine."""
     batch: int = 256
+    toys: tuple[str, ...] = ()
+    """Prompts of the toys to learn; all 320 if none are named."""
     seeds: int = 4
     """Variants of each toy."""
     views: int = 32
@@ -123,7 +125,7 @@ def fit_views(
         "seconds": round(trainer.clock.spent, 1),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "parameters": parameters_of(networks.unet) + parameters_of(networks.text_encoder),
-        "prompts": {"world": len(every_prompt()), "captions": _captions(banks)},
+        "prompts": {"toys": len(banks[0].prompts), "captions": _captions(banks)},
         "pictures": sum(sizes.values()),
         "versions": {name: version(name) for name in ("torch", "diffusers", "transformers")},
     }
@@ -155,11 +157,20 @@ def _banks(settings: ViewsSettings, device: torch.device, report: Report) -> lis
     generator = torch.Generator().manual_seed(settings.seed)
     common = {"views": settings.views, "size_px": settings.size.size_px}
     toys = world_bank(
-        seeds=range(settings.seeds), generator=generator, device=device, report=report, **common
+        settings.toys or every_prompt(),
+        seeds=range(settings.seeds),
+        generator=generator,
+        device=device,
+        report=report,
+        **common,
     )
     if settings.meshes is None:
         return [toys]
     known = [entry for entry in read_index(settings.meshes) if not entry.held_out]
+    if not known:
+        raise BadInput(
+            f"{settings.meshes} has held-out captions only", hint="add meshes with other captions"
+        )
     return [
         toys, mesh_bank(known, generator=generator, device=device, report=report, **common)
     ]  # fmt: skip

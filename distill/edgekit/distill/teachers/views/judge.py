@@ -27,7 +27,7 @@ from edgekit.distill.render.views import random_backgrounds
 from edgekit.distill.teachers.journal import Clock, Journal, learning_rate
 from edgekit.distill.teachers.networks import parameters_of
 from edgekit.distill.teachers.views.bank import Bank, world_bank
-from edgekit.distill.teachers.views.world import ACCESSORIES, SHAPES, THEMES, parse
+from edgekit.distill.teachers.views.world import ACCESSORIES, SHAPES, THEMES, every_prompt, parse
 
 KIND = "views-judge"
 SIZE_PX = 64
@@ -114,6 +114,8 @@ class JudgeSettings:
     seconds: float = 120
     steps: int | None = None
     batch: int = 128
+    toys: tuple[str, ...] = ()
+    """Prompts of the toys to learn; all 320 if none are named."""
     seeds: int = 6
     views: int = 24
     peak_rate: float = 2e-3
@@ -236,6 +238,7 @@ def _bank(
 ) -> Bank:
     generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + first)
     return world_bank(
+        settings.toys or every_prompt(),
         seeds=range(first, first + seeds),
         views=settings.views,
         size_px=SIZE_PX,

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from edgekit.core.store import write_bytes
-from edgekit.distill.render.views import Cameras, ring
+from edgekit.distill.render.views import Cameras, cameras_at, ring
 from edgekit.distill.teachers.views.guide import ViewsGuide
 from edgekit.distill.teachers.views.networks import new_scheduler
 
@@ -72,11 +72,11 @@ def write_sheet(
 
     Raises OutputError if `path` cannot be written.
     """
-    cameras = ring(views, guide.device)
-    rows = [
-        drawn(guide, [prompt] * views, cameras, guidance=guidance, seed=seed) for prompt in prompts
-    ]
-    write_bytes(path, _png(sheet(torch.stack(rows))))
+    around = ring(views, guide.device)
+    cameras = cameras_at(around.yaw.repeat(len(prompts)), around.pitch.repeat(len(prompts)))
+    said = [prompt for prompt in prompts for _ in range(views)]
+    pictures = drawn(guide, said, cameras, guidance=guidance, seed=seed)
+    write_bytes(path, _png(sheet(pictures.view(len(prompts), views, *pictures.shape[1:]))))
 
 
 def _png(picture: Image.Image) -> bytes:
