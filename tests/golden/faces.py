@@ -4,12 +4,14 @@ python -m tests.golden.faces
 
 photo       RGB bytes, base64
 cases       five points of a face; the crop of it; what it might be restored to; the photo with that
+code        an identity code's values and its file
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import numpy as np
 from tests.golden.bundles import numbers
 from tests.students import smooth_photos
 
+from edgekit.core.identity import IdentityCode, write_identity
 from edgekit.distill.faces.cut import cut_out
 from edgekit.distill.faces.points import crop_transform
 from edgekit.runtime.paste import pasted
@@ -56,8 +59,22 @@ def text() -> str:
     value: dict[str, Any] = {
         "photo": {"width": width, "height": height, "data": _bytes(photo)},
         "cases": rows,
+        "code": _code(),
     }
     return json.dumps(value, indent=1) + "\n"
+
+
+def _code() -> dict[str, Any]:
+    """Return a code and its file; the values are of every size that a half has."""
+    random = np.random.default_rng(5)
+    values = random.normal(size=(4, 8)) * 10.0 ** random.integers(-8, 5, (4, 8))
+    values[0, :4] = (0.0, 1 / 3, 65504.0, -(2.0**-24))
+    code = IdentityCode(values.astype(np.float32), "ab" * 32, photos=3, threshold=0.4375)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "me.code"
+        write_identity(path, code)
+        data = path.read_bytes()
+    return {"values": numbers(code.values), "file": base64.b64encode(data).decode()}
 
 
 def _bytes(photo: np.ndarray) -> str:

@@ -92,7 +92,7 @@ export class Portraits {
     if (this.#count >= this.places) {
       throw new EdgekitError(`this restorer has room for ${this.places} references`, "forget them and choose the best");
     }
-    const enroller = (this.#enroller ??= await this.#openEnroller());
+    const enroller = await this.#opened();
     const { entry, engine } = enroller;
     const input = entry.inputs.find((port) => port.name === IMAGE);
     const [size] = tileSize(input);
@@ -130,6 +130,32 @@ export class Portraits {
     this.#codes.push(alone.code);
     const threshold = bundle.manifest.quality?.["identity.threshold"];
     return likeness === null ? null : { likeness, same: threshold === undefined || likeness >= threshold };
+  }
+
+  /** The code of the person, to be kept as a file; throws if nobody is enrolled. */
+  async code() {
+    const port = this.entry.inputs.find(({ name }) => name === CODE);
+    if (!port || !this.#count) throw new EdgekitError("there is no code to save", "add good photos of a person first");
+    const { manifest } = (await this.#opened()).bundle;
+    const [queries, width] = port.shape.slice(-2);
+    const facts = { encoder_sha256: manifest.student.sha256, photos: this.#count, threshold: manifest.quality?.["identity.threshold"] ?? 1 };
+    return { values: this.#known[CODE].slice(), shape: [queries, width], ...facts };
+  }
+
+  /** Know the person of a code that was kept; photos that are added later begin a new one. */
+  useCode({ values, encoder_sha256, photos }) {
+    const wanted = this.bundle.manifest.encoder_sha256 ?? encoder_sha256;
+    if (this.kind !== "code" || values.length !== this.#known[CODE].length) throw new EdgekitError("this restorer takes no such code", "add good photos of the person");
+    if (wanted !== encoder_sha256) {
+      throw new EdgekitError(`the code was made by the encoder ${encoder_sha256.slice(0, 12)}, this restorer understands ${wanted.slice(0, 12)}`, "enrol the photos here");
+    }
+    this.forget();
+    this.#known[CODE] = values;
+    return { photos };
+  }
+
+  async #opened() {
+    return (this.#enroller ??= await this.#openEnroller());
   }
 
   async #openEnroller() {

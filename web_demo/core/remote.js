@@ -73,7 +73,7 @@ export class RemoteEditor {
   }
 
   /**
-   * Ask a restorer for what it does beside editing: enrol, forget, mark, sample (core/service.js).
+   * Ask a restorer for what it does beside editing: enrol, forget, code, useCode, mark, sample (core/service.js).
    *
    * @param {string} call
    * @param {any} value

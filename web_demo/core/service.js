@@ -44,6 +44,8 @@ export function serve(port) {
     repeat: ({ count }) => editor.repeat(count),
     make: ({ prompt }, id) => editor.make(prompt, reporter(id)),
     forget: () => editor.forget(),
+    code: () => editor.code(),
+    useCode: (code) => editor.useCode(code),
     mark: ({ points }) => editor.mark(points),
     async enrol({ image, points }) {
       const { face, count, likeness } = await editor.enrol(overWhite(image), points);

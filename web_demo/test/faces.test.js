@@ -5,6 +5,7 @@ import test from "node:test";
 
 import { cropTransform, cutOut, disorder, pasted } from "../core/align.js";
 import { foundFaces } from "../core/faces.js";
+import { readCode, writtenCode } from "../core/identity_file.js";
 import { kindOf, Portraits } from "../core/portrait.js";
 
 const golden = JSON.parse(readFileSync(new URL("../../tests/golden/faces.json", import.meta.url)));
@@ -30,6 +31,24 @@ for (const row of golden.cases) {
     assert.ok(put.filter((value) => value).length < put.length / 200);
   });
 }
+
+test("the file of a code is Python's to the last byte, and others are refused", () => {
+  const values = Float32Array.from(golden.code.values);
+  const code = { values, shape: [4, 8], encoder_sha256: "ab".repeat(32), photos: 3, threshold: 0.4375 };
+
+  const file = writtenCode(code);
+
+  assert.deepEqual(file, bytes(golden.code.file));
+  const back = readCode(file.buffer);
+  assert.deepEqual({ ...back, values: null }, { ...code, values: null });
+  for (const [i, value] of values.entries()) assert.ok(Math.abs(back.values[i] - value) <= Math.max(Math.abs(value) / 2048, 2 ** -25));
+  assert.deepEqual(writtenCode(back), file);
+  const refused = (part, words) => assert.throws(() => readCode(part), (error) => error.message.includes(words));
+  refused(file.buffer.slice(0, -2), "cut short");
+  refused(new ArrayBuffer(4), "not an identity code");
+  refused(new ArrayBuffer(70000), "larger than 65536");
+  refused(Uint8Array.from(file, (byte, i) => (i < 8 ? 255 : byte)).buffer, "not an identity code");
+});
 
 test("three marks are as good as five points", () => {
   const five = pairs(golden.cases[0].points);
@@ -81,6 +100,19 @@ test("a marked face that a network leaves alone gives the photo back", async () 
 
   assert.deepEqual(made.photo.data, even.data);
   assert.deepEqual([...seen[0].code], Array(24).fill(0));
+});
+
+test("a code of the right encoder is used, any other is refused", async () => {
+  const { portraits, seen } = toy([{ name: "code", shape: [1, 4, 6] }]);
+  portraits.bundle.manifest.encoder_sha256 = "a".repeat(64);
+  const code = { values: new Float32Array(24).fill(2), encoder_sha256: "a".repeat(64), photos: 2 };
+
+  assert.deepEqual(portraits.useCode(code), { photos: 2 });
+  await portraits.repeat(1);
+  assert.deepEqual([...seen[0].code], Array(24).fill(2));
+  assert.throws(() => portraits.useCode({ ...code, encoder_sha256: "b".repeat(64) }), /made by the encoder bbbb/);
+  assert.throws(() => portraits.useCode({ ...code, values: new Float32Array(3) }), /no such code/);
+  await assert.rejects(portraits.code(), /no code to save/);
 });
 
 test("without nets and without marks the page is told what to do", async () => {

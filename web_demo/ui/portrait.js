@@ -1,16 +1,18 @@
 /** The screen of a restorer: good photos of a person are enrolled, then bad ones are given back. */
 import { EdgekitError } from "../core/errors.js";
+import { readCode, writtenCode } from "../core/identity_file.js";
 import { limited } from "../core/pixels.js";
 import { kindOf } from "../core/portrait.js";
-import { $, guarded, on, say, shown } from "./dom.js";
+import { $, download, guarded, on, say, shown } from "./dom.js";
 import { askMarks, giveUp, wireMarks } from "./marks.js";
 import { drawAfter, drawBefore } from "./stage.js";
 
 export const FORM = "restorer";
 /** References are kept no larger than this, on the page alone, to be enrolled again for another file. */
 const MOST_PX = 1024;
-/** @type {{image: ImageData, points: [number, number][] | null, face: ImageData | null, other: boolean}[]} */
+/** @type {{image: ImageData, points: [number, number][] | null, face: ImageData | null, other: boolean, why: string}[]} */
 let people = [];
+let kept = null; // the code of a file, in place of photos
 let sampled = -1;
 let last = null; // points of the face that was restored
 
@@ -21,6 +23,7 @@ export function showPortraitScreen(manifest) {
   $("person").hidden = !here;
   $("camera").hidden = here;
   for (const id of ["enrolment", "references"]) $(id).hidden = kind === "none";
+  $("codes").hidden = kind !== "code";
   for (const id of ["tag-before", "tag-after"]) $(id).textContent = here ? { "tag-before": "photo", "tag-after": "restored" }[id] : id.slice(4);
   giveUp();
   sampled = -1;
@@ -37,14 +40,31 @@ export function wirePortrait(editor, again) {
   on("reference", "change", async () => {
     const files = [...$("reference").files];
     $("reference").value = "";
-    for (const file of files) await added(editor(), file);
-    await again();
+    try {
+      for (const file of files) await added(editor(), file);
+    } finally {
+      await again();
+    }
   });
   on("forget-person", "click", async () => {
-    people = [];
+    [people, kept] = [[], null];
     await enrolAgain(editor());
     say("Forgotten.");
     await again();
+  });
+  on("code-file", "change", async () => {
+    const [file] = $("code-file").files;
+    $("code-file").value = "";
+    if (!file) return;
+    const code = readCode(await file.arrayBuffer());
+    await editor().portrait("useCode", code);
+    [people, kept] = [[], code];
+    showPeople();
+    await again();
+  });
+  on("save-code", "click", async () => {
+    download(new Blob([writtenCode(await editor().portrait("code", {}))]), "me.code");
+    say("Saved. The file describes a face: keep it where only you can read it.");
   });
   on("mark", "click", async () => {
     const points = await askMarks(last);
@@ -73,9 +93,12 @@ export async function portraitDone(editor, made) {
 /** Enrol everybody once more: another file of the bundle, or another bundle, knows nobody. */
 export async function enrolAgain(editor) {
   await editor.portrait("forget", {});
+  if (kept) await editor.portrait("useCode", kept).catch(() => (kept = null));
   const all = people;
   people = [];
-  for (const one of all) await enrol(editor, one).catch((error) => say(error.message, true));
+  for (const one of all) {
+    await enrol(editor, one).catch((error) => people.push(Object.assign(one, { why: error.what ?? error.message })));
+  }
   showPeople();
 }
 
@@ -111,7 +134,7 @@ async function added(editor, file) {
   context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, 0, 0, width, height);
   bitmap.close();
-  const one = { image: context.getImageData(0, 0, width, height), points: null, face: null, other: false };
+  const one = { image: context.getImageData(0, 0, width, height), points: null, face: null, other: false, why: "" };
   say(`Looking at ${file.name}.`);
   try {
     await enrol(editor, one);
@@ -135,26 +158,36 @@ async function marked(image, words) {
   drawBefore(canvas, image.width, image.height, 0);
   drawAfter(image.data.slice(), image.width, image.height);
   say(words);
-  return askMarks(null);
+  const points = await askMarks(null);
+  $("stage").dataset.empty = ""; // until the photo to restore is drawn again
+  return points;
 }
 
 async function enrol(editor, one) {
   const { data, size, likeness } = await editor.portrait("enrol", { image: one.image, points: one.points });
   one.face = new ImageData(data, size, size);
   one.other = likeness !== null && !likeness.same;
+  one.why = "";
+  kept = null;
   people.push(one);
 }
 
 function showPeople() {
   $("references").replaceChildren(...people.map(thumbnail));
-  $("forget-person").disabled = !people.length;
+  $("forget-person").disabled = !people.length && !kept;
+  $("save-code").disabled = !people.some((one) => !one.why);
+  $("person-note").textContent = note();
+  document.body.dataset.enrolled = String(people.filter((one) => !one.why).length);
+}
+
+function note() {
+  if (kept) return `A code of ${kept.photos} ${kept.photos === 1 ? "photo" : "photos"} is in use, until you forget it or close this tab.`;
+  const left = people.find((one) => one.why);
+  if (left) return `A photo is not used: ${left.why}.`;
   const others = people.filter((one) => one.other).length;
-  $("person-note").textContent = others
-    ? `${others === 1 ? "One photo does" : `${others} photos do`} not look like the person of the others: the result may mix them.`
-    : people.length
-      ? "Kept in this tab alone, until you forget them or close it."
-      : "Without them the restorer works alone. Add only people who agreed.";
-  document.body.dataset.enrolled = String(people.length);
+  if (others) return `${others === 1 ? "One photo does" : `${others} photos do`} not look like the person of the others: the result may mix them.`;
+  if (people.length) return "Kept in this tab alone, until you forget them or close it.";
+  return "Without them the restorer works alone. Add only people who agreed.";
 }
 
 function thumbnail(one, i) {
@@ -162,8 +195,9 @@ function thumbnail(one, i) {
   const canvas = Object.assign(document.createElement("canvas"), { width: one.face.width, height: one.face.height });
   canvas.getContext("2d").putImageData(one.face, 0, 0);
   canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", `Reference ${i + 1}${one.other ? ", of another person?" : ""}`);
+  canvas.setAttribute("aria-label", `Reference ${i + 1}${one.why ? ", not used" : one.other ? ", of another person?" : ""}`);
   item.classList.toggle("other", one.other);
+  item.classList.toggle("unused", one.why !== "");
   item.append(canvas);
   return item;
 }

@@ -58,6 +58,7 @@ def build(
 
     Example: edgekit app runs/night --out site --serve
     """
+    from edgekit.core.face_nets import PACKAGE
     from edgekit.runtime.apps.web import build_site, server
     from edgekit.runtime.bundle import bundle_folder
 
@@ -91,6 +92,8 @@ def build(
         "engines": site.engines,
         "bytes": site.bytes,
     }
+    if site.finds_faces is False:
+        note(f"faces are marked by hand there: finding them needs LiteRT files and {PACKAGE}")
     show(data, f"site: {site.folder} ({site.bytes / 1e6:.1f} MB, {', '.join(site.engines)})")
     if not serve:
         note(f"serve the folder with any web server, or: edgekit app ... -o {out} --serve")
