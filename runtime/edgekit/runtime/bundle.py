@@ -146,22 +146,27 @@ def open_bundle(
     return OpenBundle(folder, manifest, entry, session)
 
 
-def open_part(bundle: OpenBundle, name: str, *, threads: int | None = None) -> OpenBundle:
-    """Open the bundle `name` inside `bundle`: its file for the same target in the same precision.
+def open_part(
+    bundle: OpenBundle, name: str, *, precision: str | None = None, threads: int | None = None
+) -> OpenBundle:
+    """Open the bundle `name` inside `bundle`, for the same target if it ships that.
 
-    If it ships none, the one of this precision that `open_bundle` takes, or any.
-
-    Raises BadInput if there is no such part, and what `open_bundle` raises.
+    Without `precision`, or where the part does not ship it, it is that of `bundle`, or else the
+    preferred one. Raises BadInput if there is no such part, and what `open_bundle` raises.
     """
     for part in bundle.manifest.parts:
         if part.name == name:
             folder = bundle.folder / part.path
             models = read_bundle(folder).models
-            target, precision = bundle.entry.target, bundle.entry.precision
-            if (target, precision) in {(model.target, model.precision) for model in models}:
-                return open_bundle(folder, target=target, precision=precision, threads=threads)
-            same = precision if precision in {model.precision for model in models} else None
-            return open_bundle(folder, precision=same, threads=threads)
+            own = [model for model in models if model.target == bundle.entry.target]
+            shipped = {model.precision for model in own or models}
+            wanted = [each for each in (precision, bundle.entry.precision) if each in shipped]
+            return open_bundle(
+                folder,
+                target=bundle.entry.target if own else None,
+                precision=wanted[0] if wanted else None,
+                threads=threads,
+            )
     held = ", ".join(part.name for part in bundle.manifest.parts)
     raise BadInput(
         f"{bundle.folder} has no part {name!r}",
