@@ -12,6 +12,7 @@ export const FORM = "restorer";
 const MOST_PX = 1024;
 /** @type {{image: ImageData, points: [number, number][] | null, face: ImageData | null, other: boolean, why: string}[]} */
 let people = [];
+let kind = "none"; // how the restorer in use is told of people
 let kept = null; // the code of a file, in place of photos
 let sampled = -1;
 let last = null; // points of the face that was restored
@@ -19,7 +20,7 @@ let last = null; // points of the face that was restored
 /** Show the screen for a bundle of this form and hide it for any other. */
 export function showPortraitScreen(manifest) {
   const here = manifest.form === FORM;
-  const kind = here ? kindOf(manifest.models[0]) : "none";
+  kind = here ? kindOf(manifest.models[0]) : "none";
   $("person").hidden = !here;
   $("camera").hidden = here;
   for (const id of ["enrolment", "references"]) $(id).hidden = kind === "none";
@@ -93,7 +94,7 @@ export async function portraitDone(editor, made) {
 /** Enrol everybody once more: another file of the bundle, or another bundle, knows nobody. */
 export async function enrolAgain(editor) {
   await editor.portrait("forget", {});
-  if (kept) await editor.portrait("useCode", kept).catch(() => (kept = null));
+  if (kept && kind === "code") await editor.portrait("useCode", kept).catch((error) => say(error.message, true));
   const all = people;
   people = [];
   for (const one of all) {
@@ -168,7 +169,7 @@ async function enrol(editor, one) {
   one.face = new ImageData(data, size, size);
   one.other = likeness !== null && !likeness.same;
   one.why = "";
-  kept = null;
+  if (kind === "code") kept = null;
   people.push(one);
 }
 
@@ -181,7 +182,7 @@ function showPeople() {
 }
 
 function note() {
-  if (kept) return `A code of ${kept.photos} ${kept.photos === 1 ? "photo" : "photos"} is in use, until you forget it or close this tab.`;
+  if (kept && kind === "code") return `A code of ${kept.photos} ${kept.photos === 1 ? "photo" : "photos"} is in use, until you forget it or close this tab.`;
   const left = people.find((one) => one.why);
   if (left) return `A photo is not used: ${left.why}.`;
   const others = people.filter((one) => one.other).length;
