@@ -42,6 +42,8 @@ from edgekit.distill.teachers.views.world import split
 
 SNAPSHOTS = (0.25, 0.5, 1.0)
 """Shares of a run's budget after which its averaged weights are kept."""
+FOR_SCORES = 0.06
+"""Share of a call that is left for the scores of its last run."""
 SCORE = Path(__file__).resolve().with_name("score.py")
 TRAINED = ".trained"
 """File that tells score.py that no more runs come."""
@@ -84,7 +86,10 @@ def started(given: argparse.Namespace) -> subprocess.Popen[bytes]:
     (given.out / TRAINED).unlink(missing_ok=True)
     words = [sys.executable, str(SCORE), str(given.out), "--judge", str(given.judge), "--wait"]
     words += ["--workers", str(given.workers), "--seconds", str(given.seconds)]
-    return subprocess.Popen([*words, "--small"] if given.small else words)
+    if given.small:
+        words.append("--small")
+    alone = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(words, env={**os.environ, **alone})
 
 
 def planned(given: argparse.Namespace) -> list[Run]:
@@ -105,7 +110,8 @@ class Work:
     def __init__(self, given: argparse.Namespace, device: torch.device) -> None:
         """Load the teacher."""
         self.given, self.device, self.out = given, device, given.out
-        self.runs = Runs(given.out, time.monotonic() + given.seconds - LAST_WORDS_S)
+        judged = given.seconds * FOR_SCORES if given.judge else 0.0
+        self.runs = Runs(given.out, time.monotonic() + given.seconds - judged - LAST_WORDS_S)
         if device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = True
             torch.backends.cudnn.allow_tf32 = True

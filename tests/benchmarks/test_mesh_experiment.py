@@ -314,3 +314,20 @@ def test_a_run_that_has_no_time_left_no_line_and_goes_on_later(teacher, tmp_path
     assert not early
     assert any("resumed_at_s" in row for row in log)
     assert len(lines(tmp_path / "runs.jsonl")) == 1
+
+
+def test_a_true_mesh_looks_through_its_file_as_the_judge_has_learned_it(tmp_path):
+    from measures import BACKGROUND, pictures, read_solid
+    from score import write_true
+
+    from edgekit.distill.teachers.views.renders import cutouts
+    from edgekit.distill.teachers.views.world import world_mesh
+
+    prompt = "an orange zigzag donut with a ring"
+    write_true(prompt, 5, tmp_path / "true.glb")
+
+    ours = pictures(read_solid(tmp_path / "true.glb"), ring(3), 64)
+
+    cut = cutouts(world_mesh(prompt, 5), ring(3), 64)
+    learned = cut[:, :3] + (1 - cut[:, 3:]) * BACKGROUND
+    assert (ours - learned).abs().mean() < 0.004
