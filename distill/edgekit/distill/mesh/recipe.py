@@ -66,7 +66,7 @@ class MeshRecipe:
     """Rate of stage two."""
     last_step: float = 0.5
     """Last step of the guide in use at the end, as a part of all; at the start it is 0.98."""
-    eikonal: float = 0.1
+    eikonal: float = 0.02
     sparsity: float = 0.01
     empty: float = 10.0
     bend: float = 0.01
