@@ -20,7 +20,7 @@ PAGES = sorted(
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     if "```bash" in page.read_text(encoding="utf-8")
 )
-NEEDS = {"faces.md": (needs.KORNIA,), "targets.md": (needs.TENSORRT,)}
+NEEDS = {"faces.md": (needs.KORNIA,), "mesh.md": (needs.MESH,), "targets.md": (needs.TENSORRT,)}
 SMALL = {
     "EDGEKIT_DISTILL_STEPS": "6",
     "EDGEKIT_DISTILL_COUNT": "24",

@@ -102,6 +102,13 @@ def test_specks_and_bubbles_go_and_the_rest_stays():
     assert facts_of(kept).volume == pytest.approx(4 / 3 * np.pi * BALL**3, rel=0.02)
 
 
+def test_a_surface_that_is_turned_inside_out_has_no_inside():
+    mesh = extracted(ball(POINTS))
+
+    with pytest.raises(QualityFailed, match="no surface with an inside"):
+        without_crumbs(Mesh(mesh.vertices, mesh.triangles[:, ::-1]))
+
+
 @pytest.mark.parametrize("budget", [3000, 500, 60])
 @pytest.mark.parametrize(("field", "holes"), [(ball, 0), (donut, 1)])
 def test_a_budget_is_kept_and_the_surface_stays_closed_and_of_one_kind(field, holes, budget):

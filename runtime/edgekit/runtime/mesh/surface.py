@@ -8,6 +8,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from edgekit.core.errors import QualityFailed
 from edgekit.core.tensors import Batch, Photo, Triangles, Vertices
 
 SMALLEST_SHARE = 0.02
@@ -134,13 +135,18 @@ def without_crumbs(mesh: Mesh, *, smallest: float = SMALLEST_SHARE) -> Mesh:
     """Drop pieces with less than `smallest` of the largest one's area, and hollows inside others.
 
     A field has both where it was never looked at: specks in the air, and bubbles in the inside,
-    whose triangles look into the bubble.
+    whose triangles look into the bubble. Raises QualityFailed if nothing is left.
     """
     pieces = piece_of_triangle(mesh)
     a, b, c = mesh.vertices[mesh.triangles].astype(np.float64).transpose(1, 0, 2)
     areas = np.bincount(pieces, np.linalg.norm(np.cross(b - a, c - a), axis=1))
     volumes = np.bincount(pieces, (a * np.cross(b, c)).sum(axis=1))
     kept = (areas >= smallest * areas.max(initial=0)) & (volumes > 0)
+    if not kept.any():
+        raise QualityFailed(
+            "there is no surface with an inside",
+            hint="use a prompt of the words that the generator was trained on, or train it longer",
+        )
     return with_triangles(mesh, mesh.triangles[kept[pieces]])
 
 
