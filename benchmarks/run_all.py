@@ -107,9 +107,11 @@ RESULTS: Mapping[str, Measurement] = {
             "benchmarks/faces_detector.py --portraits PORTRAITS --out {out}/detector.json",
             "benchmarks/faces_detector.py --people FACES --out {out}/heads.json",
             "benchmarks/faces_speed.py --faces FACES --out {out}/speed_cpu.json",
+            "benchmarks/faces_heads_speed.py --head-model HEADS.npz --out {out}/heads_speed.json",
+            "benchmarks/faces_copies.py --faces FACES --out {out}/copies.json",
             "benchmarks/faces/export.py --toy --size 64 --precisions fp32 int8 "
             "--out {out}/restorer_export.json",
-            "benchmarks/faces/latency.py --calls 3 --out {out}/restorer_latency.json",
+            "benchmarks/faces/latency.py --out {out}/restorer_latency.json",
             "benchmarks/faces/table.py",
         ),
         "aligned portraits, and heads rendered by `edgekit pairs faces`",
@@ -132,6 +134,7 @@ RESULTS: Mapping[str, Measurement] = {
     ),
     "latency_256px_quiet_host.json": LATENCY,
     "latency_256px_shared_host.json": LATENCY,
+    "mesh": Measurement(("benchmarks/mesh/finish.py --out {out}/finish.json",)),
     "optimize_concept_gan.json": Measurement(
         (SNOW_RUN, f"benchmarks/optimize_peers.py --student {SNOW} --out {{out}}")
     ),
@@ -157,6 +160,13 @@ RESULTS: Mapping[str, Measurement] = {
     "rank_search_128.json": Measurement((f"{RANKS} --size 128",)),
     "rank_search_128_one_group.json": Measurement(
         (), "the doubling search as it first was, one group at a time (docs/search.md)"
+    ),
+    "rendering": Measurement(
+        (
+            "benchmarks/rendering.py --out {out}/speed_cpu.json",
+            "benchmarks/rendering_shell.py --out {out}/shell.json",
+            "benchmarks/rendering_fit.py --out {out}/fit.json --sheet {work}/rendering_fit.png",
+        )
     ),
     "runtimes.jsonl": Measurement(
         (
