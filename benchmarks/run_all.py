@@ -166,6 +166,7 @@ RESULTS: Mapping[str, Measurement] = {
             "benchmarks/rendering.py --out {out}/speed_cpu.json",
             "benchmarks/rendering_shell.py --out {out}/shell.json",
             "benchmarks/rendering_fit.py --out {out}/fit.json --sheet {work}/rendering_fit.png",
+            "benchmarks/rendering_fit.py --arms 'stage two only' --out {out}/fit_mesh_alone.json",
         )
     ),
     "runtimes.jsonl": Measurement(
@@ -194,6 +195,18 @@ RESULTS: Mapping[str, Measurement] = {
         ("benchmarks/teacher_throughput.py --photos PHOTOS --device cuda --large --out {out}",), GPU
     ),
     "vector_width.json": Measurement(("benchmarks/vector_width.py --out {out}",)),
+    "web_faces.json": Measurement(
+        (
+            "edgekit pairs faces --head-model HEADS --identities 24 --images 5 --size 128 "
+            "-o {work}/web_heads",
+            "edgekit distill --student restorer --faces {work}/web_heads --minutes 2 --places 2 "
+            "--out {work}/web_restorer",
+            "edgekit export {work}/web_restorer --target android --precision int8",
+            "benchmarks/web_faces.py {work}/web_restorer --heads {work}/web_heads --pictures 20 "
+            "--out {out}",
+        ),
+        "Chromium, the extra faces, and a head model (docs/faces.md)",
+    ),
     "web_responsiveness.json": Measurement(
         (
             "edgekit export --base --target android --precision int8 --out {work}/web",

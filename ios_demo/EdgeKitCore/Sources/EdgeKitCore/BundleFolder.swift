@@ -1,6 +1,7 @@
 import Foundation
 
-/// A bundle on disk: its manifest is checked at once, each file when it is first used.
+/// A bundle on disk that edits photos: its manifest is checked at once, each file when it is first
+/// used.
 public struct BundleFolder: Sendable {
   public let url: URL
   public let manifest: Manifest
@@ -14,6 +15,7 @@ public struct BundleFolder: Sendable {
     }
     self.url = url
     manifest = try Manifest.checked(data)
+    try manifest.checkEditsPhotos()
   }
 
   /// All bundles in a folder, by name. A folder that is none is left out and told to `refused`.

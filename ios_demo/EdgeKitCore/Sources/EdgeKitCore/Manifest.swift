@@ -121,6 +121,22 @@ public struct ConceptEntry: Decodable, Sendable, Equatable, ListedFile, Identifi
   public var id: String { name }
 }
 
+/// Another file that a model needs, such as a table of words.
+public struct AssetEntry: Decodable, Sendable, Equatable, ListedFile {
+  public let name: String
+  public let path: String
+  public let sha256: String
+}
+
+/// A whole bundle in the folder `path` of another one.
+public struct PartEntry: Decodable, Sendable, Equatable {
+  public let name: String
+  public let path: String
+  public let form: String
+  /// Of the manifest in its folder.
+  public let sha256: String
+}
+
 /// One run of values of the adapter input, and where in a concept's file they stand.
 public struct BlockEntry: Decodable, Sendable, Equatable {
   public let name: String
@@ -159,9 +175,14 @@ public struct Manifest: Decodable, Sendable, Equatable {
   public let golden: GoldenEntry
   public let adapterInput: AdapterEntry?
   public let concepts: [ConceptEntry]
+  /// What the model is for: "concept", "base", "restorer", "mesh" and others.
+  public let form: String
+  /// Bundles inside this one that it works with.
+  public let parts: [PartEntry]
+  public let assets: [AssetEntry]
 
   private enum Key: String, CodingKey {
-    case name, prompt, models, golden, concepts
+    case name, prompt, models, golden, concepts, form, parts, assets
     case adapterInput = "adapter_input"
   }
 
@@ -173,6 +194,11 @@ public struct Manifest: Decodable, Sendable, Equatable {
     golden = try row.decode(GoldenEntry.self, forKey: .golden)
     adapterInput = try row.decodeIfPresent(AdapterEntry.self, forKey: .adapterInput)
     concepts = try row.decodeIfPresent([ConceptEntry].self, forKey: .concepts) ?? []
+    form =
+      try row.decodeIfPresent(String.self, forKey: .form)
+      ?? (adapterInput == nil ? "concept" : "base")
+    parts = try row.decodeIfPresent([PartEntry].self, forKey: .parts) ?? []
+    assets = try row.decodeIfPresent([AssetEntry].self, forKey: .assets) ?? []
   }
 
   /// What a screen calls the bundle.

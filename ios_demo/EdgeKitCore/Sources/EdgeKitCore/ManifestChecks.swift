@@ -24,7 +24,9 @@ extension Manifest {
     guard let models = value["models"] as? [[String: Any]],
       let golden = value["golden"] as? [String: Any]
     else { throw EdgekitError("the manifest lists no models", hint: again) }
-    let more = ["concepts", "adapters"].flatMap { value[$0] as? [[String: Any]] ?? [] }
+    let more = ["concepts", "adapters", "assets", "parts"].flatMap {
+      value[$0] as? [[String: Any]] ?? []
+    }
     for file in models + more + [golden] {
       let path = file["path"] as? String ?? ""
       guard isSafe(path) else {
@@ -45,6 +47,24 @@ extension Manifest {
     } catch let error as DecodingError {
       throw EdgekitError("the manifest cannot be used: \(words(of: error))", hint: again)
     }
+  }
+
+  /// What bundles of other forms do, in words.
+  private static let purposes = [
+    "restorer": "restores faces with good photos of the person",
+    "mesh": "makes meshes of words",
+    "enroller": "is a part of a restorer",
+    "identity": "makes codes of faces",
+    "field": "is a part of a mesh generator",
+  ]
+
+  /// Throw, in words, if the bundle is of a form that no screen of this app shows.
+  public func checkEditsPhotos() throws {
+    guard !["concept", "base", "other"].contains(form) else { return }
+    let what = Self.purposes[form] ?? "is of the form \(form)"
+    throw EdgekitError(
+      "\(name) \(what), and this app edits photos",
+      hint: "open it in the web demo: edgekit app --target web")
   }
 
   private static func words(of error: DecodingError) -> String {

@@ -176,16 +176,27 @@ struct GoldenTests {
 
   @Test func manifestsAreAcceptedAndRefusedAsEverywhere() throws {
     let cases = try goldenValue("manifests")
-    #expect(cases.count >= 14)
+    #expect(cases.count >= 18)
+    var forms: Set<String> = []
     for row in cases {
       let data = try JSONSerialization.data(withJSONObject: try #require(row["manifest"]))
       guard let words = row["refused"] as? String else {
-        _ = try Manifest.checked(data)
+        let manifest = try Manifest.checked(data)
+        forms.insert(manifest.form)
+        guard manifest.form == "restorer" else {
+          try manifest.checkEditsPhotos()
+          continue
+        }
+        #expect(manifest.parts.map(\.name) == ["enroller"])
+        #expect(manifest.assets.map(\.path) == ["words.safetensors"])
+        let error = caught { try manifest.checkEditsPhotos() }
+        #expect(error?.what.contains("restores faces") == true)
         continue
       }
       let error = caught { _ = try Manifest.checked(data) }
       #expect(error?.description.contains(words) == true, "\(words): \(error?.description ?? "")")
     }
+    #expect(forms == ["base", "restorer"])
   }
 
   @Test func theSealOfAManifestIsThatOfPythonToTheLastDigit() throws {
