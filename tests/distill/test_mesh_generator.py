@@ -170,6 +170,7 @@ def test_the_folder_says_all_that_a_runtime_without_torch_needs(folder):
     assert manifest["lattice"] == {"cells": 8, "deform": 0.6}
     assert manifest["prompts"] == {"train": list(TRAIN), "unseen": list(UNSEEN)}
     assert ports == [[1, 8, 16], [1, 36, 16, 16]]
+    assert [(port["low"], port["high"]) for port in manifest["outputs"]] == [(-1.0, 1.0)]
     assert [port["shape"] for port in part["inputs"] + part["outputs"]] == [
         [1, 256, 12],
         [1, 256, 7],

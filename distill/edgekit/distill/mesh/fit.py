@@ -94,8 +94,8 @@ class MeshTask:
             "level": torch.rand(count, generator=dice, device=self.device),
             "shift": torch.rand(count, generator=dice, device=self.device),
             "noise": torch.randn(count, *self.latent, generator=dice, device=self.device),
-            "last": torch.tensor(last, device=self.device),
-            "beta": torch.tensor(thick, device=self.device),
+            "last": torch.full((), last, device=self.device),
+            "beta": torch.full((), thick, device=self.device),
         }
 
     def advance(self, batch: Batch, phase: Hashable) -> Terms:
@@ -106,18 +106,19 @@ class MeshTask:
         draws = Draws(batch["level"], batch["shift"], batch["noise"])
         with self._autocast():
             codes = self.network.codes(self.words[rows])
-            seen = self.stage.look(
-                self.network, codes.float(), cameras, batch["backgrounds"], batch["beta"]
-            )
-            score = score_loss(
-                self.guide,
-                seen.pictures,
-                wanted,
-                draws,
-                kind=self.recipe.loss,
-                guidance=self.recipe.guidance,
-                last=batch["last"],
-            )
+        # All else in float32: slopes are differences of distances, and rays are long.
+        seen = self.stage.look(
+            self.network, codes.float(), cameras, batch["backgrounds"], batch["beta"]
+        )
+        score = score_loss(
+            self.guide,
+            seen.pictures,
+            wanted,
+            draws,
+            kind=self.recipe.loss,
+            guidance=self.recipe.guidance,
+            last=batch["last"],
+        )
         loss = score.loss + sum(
             getattr(self.recipe, name) * term for name, term in seen.terms.items()
         )
@@ -138,7 +139,10 @@ class MeshTask:
             dice = torch.Generator().manual_seed(self.recipe.seed * 7919 + turn)
             order = torch.randperm(total, generator=dice).tolist()
             rows += [order[place % total] for place in places if place // total == turn]
-        return torch.tensor(rows, device=self.device)
+        chosen = torch.tensor(rows)
+        if self.device.type == "cuda":  # a copy of other memory would wait for the step before
+            chosen = chosen.pin_memory()
+        return chosen.to(self.device, non_blocking=True)
 
     def _autocast(self) -> torch.autocast:
         # A cached cast would belong to the graph in which it was made.
@@ -173,6 +177,8 @@ def fit_mesh(
     if network is None:
         network = fresh_generator(recipe.shape, len(prompts.words), seed=recipe.seed)
     cast(nn.Module, network).to(device).train()
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = True
     values = [recipe.sha256, list(prompts.train), list(prompts.words), of, type(network).__name__]
     fingerprint = value_sha256(values)
     for stage in stages(recipe):

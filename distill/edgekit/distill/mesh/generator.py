@@ -105,7 +105,8 @@ class Planes(nn.Module):
             x_BTW = block(x_BTW, text_BLW)
         x_BTW = self.norm(x_BTW)
         squares = x_BTW.reshape(batch * 3, side, side, self.shape.width).permute(0, 3, 1, 2)
-        learned = self.widen(squares)
+        # Bounded, so that files of few bits have a range that they know.
+        learned = self.widen(squares).tanh()
         constants = self.constants.to(learned.dtype).repeat(batch, 1, 1, 1)
         planes: Tensor = torch.cat([constants, learned], 1)
         size = self.shape.plane_px

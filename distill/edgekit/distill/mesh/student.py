@@ -68,7 +68,7 @@ def write_generator(
     features = [_features(one, shape, seed=facts.seed) for one in planes]
     _write_field(folder / FIELD, generator, features, facts)
     text = Port("text", (1, shape.length, shape.word_width), layout="flat", **_range(train))
-    out = Port("planes", (1, *planes[0].shape[1:]), **_range(planes[0]))
+    out = Port("planes", (1, *planes[0].shape[1:]))
     more = {
         "mesh_shape": asdict(shape),
         "lattice": {"cells": shape.cells, "deform": shape.deform},
