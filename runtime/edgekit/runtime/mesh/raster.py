@@ -57,13 +57,16 @@ def _pairs(corners: Batch, first: int, width: int, height: int) -> tuple[Table, 
     (ux, uy), (vx, vy) = (b - a).T, (c - a).T
     doubled = ux * vy - uy * vx
     scale = np.divide(1, doubled, where=doubled != 0, out=np.full_like(doubled, np.nan))
-    dx, dy = x + 0.5 - a[triangles, 0], y + 0.5 - a[triangles, 1]
-    second = dx * (vy * scale)[triangles] - dy * (vx * scale)[triangles]
-    third = dy * (ux * scale)[triangles] - dx * (uy * scale)[triangles]
-    weights = np.stack([1 - second - third, second, third], axis=1)
-    inside = (weights >= -EDGE).all(axis=1)
+    rates = (vy * scale, -vx * scale, -uy * scale, ux * scale)
+    across_b, down_b, across_c, down_c = (rate.astype(np.float32)[triangles] for rate in rates)
+    dx = (x + 0.5 - a[triangles, 0]).astype(np.float32)
+    dy = (y + 0.5 - a[triangles, 1]).astype(np.float32)
+    second, third = dx * across_b + dy * down_b, dx * across_c + dy * down_c
+    first_too = second + third <= 1 + EDGE
+    inside = np.flatnonzero((second >= -EDGE) & (third >= -EDGE) & first_too)
+    second, third = second[inside], third[inside]
     return (
         triangles[inside] + first,
-        (y * width + x)[inside],
-        weights[inside].astype(np.float32),
+        y[inside] * width + x[inside],
+        np.stack([1 - second - third, second, third], axis=1),
     )

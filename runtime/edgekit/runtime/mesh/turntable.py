@@ -69,13 +69,14 @@ def picture(
     (ux, uy), (vx, vy) = (corners[:, 1] - corners[:, 0]).T, (corners[:, 2] - corners[:, 0]).T
     front = np.flatnonzero((ux * vy - uy * vx < 0) & (ahead[mesh.triangles] > 0.1).all(axis=1))
     triangles, pixels, weights = covered(corners[front], side, side)
-    nearness = weights / ahead[mesh.triangles[front[triangles]]]
-    order = np.argsort(nearness.sum(axis=1), kind="stable")
+    nearness = weights / ahead[mesh.triangles[front]].astype(np.float32)[triangles]
+    order = np.argsort(nearness @ np.ones(3, np.float32), kind="stable")
     seen = np.full(side * side, -1)
     seen[pixels[order]] = order  # of equal places the last stays: the nearest
     pixels = np.flatnonzero(seen >= 0)
     picked = seen[pixels]
-    share = nearness[picked] / nearness[picked].sum(axis=1, keepdims=True)
+    share = nearness[picked]
+    share /= (share @ np.ones(3, np.float32))[:, None]
     colors = _lit(mesh, mesh.triangles[front[triangles[picked]]], share, view)
     image = np.empty((side * side, 3), np.uint8)
     image[:] = background
@@ -120,7 +121,8 @@ def _lit(mesh: Mesh, corners: Batch, share: Batch, view: View) -> Batch:
     """Return the colours of pixels, given the vertices around each and their shares of it."""
 
     def between(values: Batch) -> Batch:
-        mixed: Batch = np.einsum("pc,pcx->px", share, values[corners])
+        values = values.astype(np.float32)
+        mixed: Batch = sum(share[:, i : i + 1] * values[corners[:, i]] for i in range(3))
         return mixed
 
     normals = between(mesh.normals if mesh.normals is not None else vertex_normals(mesh))
@@ -138,13 +140,8 @@ def _lit(mesh: Mesh, corners: Batch, share: Batch, view: View) -> Batch:
 
 
 def _texels(texture: Photo, uvs: Batch) -> Batch:
-    """Look up a texture between its texels."""
-    height, width = texture.shape[:2]
-    places = np.clip(uvs * (width, height) - 0.5, 0, (width - 1, height - 1))
-    first = np.minimum(places.astype(np.int64), (max(width - 2, 0), max(height - 2, 0)))
-    right, down = (places - first).T[:, :, None]
-    (x, y), pixels = first.T, texture.astype(np.float32) / 255
-    top = pixels[y, x] * (1 - right) + pixels[y, x + 1] * right
-    bottom = pixels[y + 1, x] * (1 - right) + pixels[y + 1, x + 1] * right
-    mixed: Batch = top * (1 - down) + bottom * down
-    return mixed
+    """Look up a texture; that a pixel has several samples is filter enough."""
+    size = np.array(texture.shape[1::-1])
+    column, row = np.clip((uvs * size).astype(np.int64), 0, size - 1).T
+    colors: Batch = texture[row, column] * np.float32(1 / 255)
+    return colors
