@@ -38,7 +38,9 @@ def commands_text() -> str:
     pages = ["# Commands\n\nWritten by `make docs` from the commands' own help.\n"]
     groups: dict[str, list[list[str]]] = {name: [[name]] for name in COMMANDS}
     groups["teacher"] += [["teacher", name] for name in ("info", "sample", "train")]
-    groups["pairs"] += [["pairs", name] for name in ("make", "inspect")]
+    groups["pairs"] += [["pairs", name] for name in ("make", "faces", "inspect")]
+    people = ("enrol", "show", "compare", "delete", "train")
+    groups["identity"] += [["identity", name] for name in people]
     groups["trt"] += [["trt", "build"]]
     groups["adapters"] += [["adapters", name] for name in ("add", "list", "remove")]
     for words in [[], *(path for paths in groups.values() for path in paths)]:
