@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from edgekit.distill.render.views import Cameras, ring
 from edgekit.distill.render.volume import (
@@ -107,6 +108,37 @@ def test_the_same_seed_gives_the_same_picture_and_none_gives_no_noise():
     assert torch.equal(drawn(3), drawn(3))
     assert not torch.equal(drawn(3), drawn(4))
     assert (drawn(3) - drawn(None)).abs().mean() < 0.01
+
+
+class Asked(TorchDispatchMode):
+    """Remember the operators that run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        if name == "index" and any(place.dtype == torch.bool for place in args[1]):
+            name = "nonzero"
+        self.names.add(name)
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_waits_for_nothing_and_copies_nothing_from_the_host():
+    """What a CUDA graph cannot hold: sizes that depend on values, and tensors made of numbers."""
+    radius, beta = torch.tensor(0.5, requires_grad=True), torch.tensor(0.03)
+    field = ball(radius, torch.zeros(3), torch.tensor(RED))
+    camera, black = cameras(1, torch.float32), torch.zeros(1, 3)
+
+    with Asked() as asked:
+        views = volume_views(field, camera, 8, black, beta=beta)
+        loss = views.picture.mean() + eikonal_loss(views.slopes) + sparsity_loss(views.opacity)
+        loss.backward()
+
+    waiting = {"_local_scalar_dense", "nonzero", "masked_select", "lift_fresh", "lift_fresh_copy"}
+    assert "searchsorted" in asked.names
+    assert not asked.names & waiting
 
 
 def probe_of(views: VolumeViews, seed: int) -> Tensor:
