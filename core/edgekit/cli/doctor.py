@@ -19,7 +19,9 @@ PURPOSES = {
     "tensorrt": "target tensorrt: engines built ahead of time, their ONNX files executed here",
     "executorch": "target executorch: written, executed (XNNPACK) and verified here",
     "openvino": "target openvino: written, executed and verified here; its telemetry is off",
+    "mesh": "textures of meshes made of prompts",
 }
+WITHOUT_TORCH = ("mesh", "tensorrt-full")
 DEVICE_ONLY = {"tensorrt-full": "edgekit trt build: engines built on the GPU that runs them"}
 """Extras for a device, which a machine that exports does not need."""
 
@@ -57,7 +59,7 @@ def _extras() -> list[Finding]:
 
     findings = []
     for extra, purpose in {**PURPOSES, **DEVICE_ONLY}.items():
-        own = [] if extra in DEVICE_ONLY else ["torch"]
+        own = [] if extra in WITHOUT_TORCH else ["torch"]
         distributions = [*EXTRAS[extra].values(), *own]
         missing = [name for name in dict.fromkeys(distributions) if installed(name) is None]
         detail = purpose if not missing else f"{purpose}; missing: {', '.join(missing)}"
