@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from edgekit.distill.restorer.bases import Base
-from edgekit.distill.restorer.one_step import Form, OneStep, one_step
+from edgekit.distill.restorer.one_step import Form, OneStep, branch_of, one_step
 from edgekit.distill.restorer.stages import Plan, phone_of
 from edgekit.distill.restorer.terms import TermWeights
 from edgekit.distill.restorer.unet import fresh_unet, take_weights
@@ -45,6 +45,11 @@ ARMS = {
     "adain": Arm(what="+ AdaIN on values", form=ADAIN),
     "landmark": Arm(what="+ landmark attention loss", form=ADAIN, landmark=True),
     "gate": Arm(what="+ reliability gate", form=GATED, landmark=True),
+    "frozen": Arm(
+        what="the same with keys and values of the frozen branch",
+        form=replace(GATED, reader=False),
+        landmark=True,
+    ),
     "code": Arm(what="identity code in place of keys and values", form=Form(conditioning="code")),
     "sampled": Arm(what="conditional diffusion, 50 steps", form=ADAIN, sampled=True),
     "phone": Arm(what="phone-size student with code", form=Form(conditioning="code"), phone=True),
@@ -61,6 +66,5 @@ def network_of(arm: Arm, base: Base, plan: Plan) -> nn.Module:
     # Three more input channels for the degraded portrait, and references as in `adain`.
     network = fresh_unet(replace(arm.form.shape(base.shape), extra=3), seed=plan.seed)
     take_weights(network, base.weights)
-    branch = fresh_unet(base.shape, seed=plan.seed)
-    take_weights(branch, base.weights)
+    branch = branch_of(base.shape, base.weights, arm.form, seed=plan.seed)
     return OneStep(network, branch, arm.form)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -42,6 +42,7 @@ from edgekit.distill.restorer.stages import (
     restorer_stage,
 )
 from edgekit.distill.restorer.tasks import SampledTask, half
+from edgekit.distill.restorer.terms import TermWeights
 from edgekit.distill.students.cost import count_parameters
 
 
@@ -65,6 +66,9 @@ def main() -> None:
     parser.add_argument("--judged", type=int, default=128, help="test portraits of a condition")
     parser.add_argument("--colour", action="store_true", help="leave gray photos out")
     parser.add_argument("--keep", nargs="*", default=["gate", "code", "phone", "none"])
+    parser.add_argument(
+        "--weights", nargs="*", default=[], metavar="TERM=X", help="of training terms, all arms"
+    )
     parser.add_argument("--no-graphs", action="store_true", help="no CUDA graphs")
     parser.add_argument("--small", action="store_true", help="toy sizes: does it run?")
     parser.add_argument(WORKER, action="store_true", help=argparse.SUPPRESS)
@@ -159,6 +163,7 @@ class Work:
             "steps": log[-1]["step"],
             "asked_steps": self.given.steps,
             "batch": self.given.batch,
+            "weights": asdict(plan.weights),
             "size_px": self.given.size,
             "train_s": trained_s,
             "wall_s": round(time.monotonic() - started, 2),
@@ -279,16 +284,22 @@ class Work:
 
     def plan(self, seed: int) -> Plan:
         """Return what every arm is trained with."""
+        words = dict(word.split("=") for word in self.given.weights)
         return Plan(
-            size_px=self.given.size, batch=self.given.batch, seed=seed, toy=self.given.small
+            size_px=self.given.size,
+            batch=self.given.batch,
+            seed=seed,
+            toy=self.given.small,
+            weights=TermWeights(**{name: float(value) for name, value in words.items()}),
         )
 
     def place(self, folder: Path, what: str) -> Place:
         """Return where a stage keeps its state."""
+        given = self.given
         return Place(
             folder=folder,
             device=self.device,
-            fingerprint=f"{what}/{self.given.size}/{self.given.batch}/{self.given.steps}",
+            fingerprint=f"{what}/{given.size}/{given.batch}/{given.steps}/{given.weights}",
             steps=self.given.steps,
             stop_at=self.runs.ends,
             graphs=not self.given.no_graphs,

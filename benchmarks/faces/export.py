@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from edgekit.core.manifest import BundleManifest
 from edgekit.core.seams import Port
 from edgekit.core.versions import installed_versions
 from edgekit.distill.program import StudentFacts, host, write_ported
-from edgekit.distill.restorer.one_step import Form, OneStep, one_step
+from edgekit.distill.restorer.one_step import Conditioning, Form, OneStep, one_step
 from edgekit.distill.restorer.phone import PHONE, TOY_PHONE, PhoneRestorer, fresh_phone
 from edgekit.distill.restorer.ship import (
     Enroller,
@@ -41,7 +41,7 @@ from edgekit.distill.restorer.unet import fresh_unet
 from edgekit.export.bundle import export_student
 from edgekit.runtime.sessions import open_session
 
-FORMS = ("memory", "enroller", "code", "phone")
+FORMS = ("memory", "enroller", "code", "phone", "none")
 TARGETS = ("onnx", "android", "ios")
 SAMPLES = 6
 
@@ -103,7 +103,8 @@ def write(form: str, folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         size = given.size * 2
         network = fresh_phone(TOY_PHONE if given.toy else PHONE, seed=0)
     else:
-        kind = Form(conditioning="code" if form == "code" else "memory", places=given.places)
+        conditioning = cast(Conditioning, form if form in ("code", "none") else "memory")
+        kind = Form(conditioning=conditioning, places=given.places)
         network = one_step(shape, fresh_unet(shape, seed=0).state_dict(), kind, seed=0)
     stirred(network)
     dice = torch.Generator().manual_seed(1)

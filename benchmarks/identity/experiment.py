@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,19 +27,25 @@ from judge import COUNTS, Judge, folders_by_name
 from torch import nn
 
 from edgekit.benchmarks.runs import LAST_WORDS_S, WORKER, Runs, lines, say, spread
+from edgekit.core.store import value_sha256
 from edgekit.distill.faces.sets import Faces, load_faces
 from edgekit.distill.identity.encoder import IdentityEncoder, fresh_encoder
 from edgekit.distill.identity.fit import faces_sha256, fit_generator, fit_identity, mean_code
 from edgekit.distill.identity.judging import separation
 from edgekit.distill.identity.recipe import ARMS, IdentityRecipe, toy
+from edgekit.distill.identity.student import write_encoder
+from edgekit.distill.identity.train import licences
 from edgekit.distill.metrics import as_photos
 from edgekit.distill.preview import write_preview
+from edgekit.distill.program import StudentFacts
 from edgekit.distill.restorer.learning import learn
 from edgekit.distill.restorer.recognizer import fresh_recognizer
 from edgekit.distill.restorer.tasks import Pictures, RecognizerTask
 from edgekit.distill.students.cost import count_parameters
 from edgekit.distill.teachers.journal import Clock
 
+SHIPPED = ("full", 0)
+"""The run whose encoder is kept as a student folder, OUT/encoder, for restorers and for export."""
 UNTRAINED = "untrained"
 """Control: random weights, and a generator trained on their codes."""
 REAL = "real"
@@ -136,6 +143,8 @@ class Work:
         )
         if generator is None:
             return None
+        if (arm, seed) == SHIPPED:
+            self.ship(encoder)
         apart = {}
         for name, faces in self.test.items():
             apart[name] = separation(encoder, faces).facts()
@@ -159,6 +168,20 @@ class Work:
             "separation": apart,
             "scores": scores,
         }
+
+    def ship(self, encoder: IdentityEncoder) -> None:
+        """Keep an encoder as `edgekit identity train` does, judged on people of the split val."""
+        folders = self.given.faces
+        val = self.faces(folders, "val")
+        mine = deepcopy(encoder).float().cpu()
+        facts = StudentFacts(
+            name="identity",
+            recipe_sha256=value_sha256([self.recipe.values(), faces_sha256(self.train)]),
+            seconds=self.given.arm_s,
+            quality={"identity": {**separation(mine, val).facts(), "people": len(val.people)}},
+            licences=licences(folders),
+        )
+        write_encoder(self.out / "encoder", mine, self.faces(folders, "train"), val, facts)
 
     def encoder(self, arm: str, seed: int, folder: Path) -> IdentityEncoder | None:
         """Return the trained encoder of an arm; None if the time was over before."""

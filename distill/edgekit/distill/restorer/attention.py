@@ -51,6 +51,8 @@ class Seen:
     """B x N x C each."""
     own: list[LayerMemory] = field(default_factory=list)
     """Keys and values of the layer's own tokens, B x N x C each."""
+    features: list[Tensor] = field(default_factory=list)
+    """What they are made of, normed: B x C x H x W."""
 
 
 def adain(values_BRMC: Tensor, own_BNC: Tensor) -> Tensor:
@@ -100,9 +102,15 @@ class SharedAttention(nn.Module):
     """Attention of a picture's tokens to themselves and to those of references."""
 
     def __init__(
-        self, channels: int, head_dim: int, *, adain: bool = False, gate: bool = False
+        self,
+        channels: int,
+        head_dim: int,
+        *,
+        adain: bool = False,
+        gate: bool = False,
+        reads: bool = False,
     ) -> None:
-        """`channels` must be a multiple of `head_dim`."""
+        """`channels` must be a multiple of `head_dim`; one that `reads` has a layer for `read`."""
         super().__init__()
         if channels % head_dim:
             raise ValueError(f"{channels} channels do not divide into heads of {head_dim}")
@@ -113,6 +121,22 @@ class SharedAttention(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(present(self.out.bias))
         self.gate = Gate(channels) if gate else None
+        self.reader = nn.Conv2d(channels, 2 * channels, 1) if reads else None
+
+    def read(self, features_BCHW: Tensor) -> LayerMemory:
+        """Return the keys and values that another network may look at, B x N x C each."""
+        assert self.reader is not None
+        both_BNC = self.reader(features_BCHW).flatten(2).transpose(1, 2)
+        keys, values = both_BNC.chunk(2, dim=2)
+        return keys, values
+
+    @torch.no_grad()
+    def read_as_own(self) -> None:
+        """Let the reader start with the layer's own keys and values."""
+        assert self.reader is not None
+        channels = self.qkv.in_channels
+        self.reader.weight.copy_(self.qkv.weight[channels:])
+        present(self.reader.bias).copy_(present(self.qkv.bias)[channels:])
 
     def forward(
         self,
@@ -123,11 +147,13 @@ class SharedAttention(nn.Module):
     ) -> Tensor:
         """Return the input plus what attention adds."""
         num, channels, height, width = x_BCHW.shape
-        parts = self.qkv(self.norm(x_BCHW)).flatten(2).transpose(1, 2).chunk(3, dim=2)
+        normed = self.norm(x_BCHW)
+        parts = self.qkv(normed).flatten(2).transpose(1, 2).chunk(3, dim=2)
         q_BNC, k_BNC, v_BNC = parts
         if seen is not None:
             seen.queries.append(q_BNC)
             seen.own.append((k_BNC, v_BNC))
+            seen.features.append(normed)
         if memory is None or mask_BR is None:
             y_BNC = mixed(q_BNC, k_BNC, v_BNC, self.head_dim)
         else:

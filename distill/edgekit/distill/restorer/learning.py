@@ -10,7 +10,9 @@ import contextlib
 import io
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -185,6 +187,60 @@ class Recorded:
         return graph, terms
 
 
+class Ahead:
+    """Makes batches; on a GPU the next one in a thread, on a stream of its own, during a step.
+
+    A batch asks the device for values now and then (kornia checks JPEG's quality): on the stream of
+    the steps each such question would wait until a whole step is done.
+    """
+
+    def __init__(self, task: Task, device: torch.device) -> None:
+        """Start nothing yet."""
+        self.task, self.device = task, device
+        self.pool = ThreadPoolExecutor(1) if device.type == "cuda" else None
+        self.stream = torch.cuda.Stream(device) if self.pool else None  # type: ignore[no-untyped-call]
+        self.coming: dict[int, Future[tuple[Batch, torch.cuda.Event]]] = {}
+        self.steps: deque[torch.cuda.Event] = deque()
+
+    def begin(self, step: int) -> None:
+        """Let the batch of `step` be made while the step before it runs."""
+        if self.pool is None:
+            return
+        self.coming[step] = self.pool.submit(self._made, step)
+        # No more than two steps wait on the device, so that a clock sees the time that they take.
+        self.steps.append(_event())
+        self.steps[-1].record(torch.cuda.current_stream(self.device))
+        if len(self.steps) > 2:
+            self.steps.popleft().synchronize()
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of `step`, ready for the current stream."""
+        if self.pool is None:
+            return self.task.batch(step)
+        coming = self.coming.pop(step, None) or self.pool.submit(self._made, step)
+        batch, made = coming.result()
+        now = torch.cuda.current_stream(self.device)
+        now.wait_event(made)
+        for value in batch.values():
+            value.record_stream(now)
+        return batch
+
+    def close(self) -> None:
+        """Wait for what is being made."""
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
+
+    def _made(self, step: int) -> tuple[Batch, torch.cuda.Event]:
+        with torch.cuda.device(self.device), torch.cuda.stream(self.stream):
+            batch, made = self.task.batch(step), _event()
+            made.record(torch.cuda.current_stream(self.device))
+        return batch, made
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event()  # type: ignore[no-untyped-call]
+
+
 def learn(
     task: Task,
     clock: Clock,
@@ -209,7 +265,7 @@ def learn(
     path, journal = folder / f"{stage}.pt", Journal(folder)
     if _resumed(path, task, clock, fingerprint, device):
         journal.write(stage, {"step": clock.step, "resumed_at_s": round(clock.spent, 1)})
-    record = Recorded(task, device, graphs=graphs)
+    record, ahead = Recorded(task, device, graphs=graphs), Ahead(task, device)
     kept = logged = clock.spent
     logged_step = begun = clock.step
     while not clock.over:
@@ -218,7 +274,8 @@ def learn(
         for learner in task.learners.values():
             rate = learning_rate(share, clock.step, peak=learner.lr, warmup=warmup)
             learner.use_rate(rate)
-        terms = record(task.batch(clock.step), task.phase(share))
+        terms = record(ahead.batch(clock.step), task.phase(share))
+        ahead.begin(clock.step + 1)
         for learner in task.learners.values():
             learner.follow(clock.step)
         clock.step += 1

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from edgekit.core.errors import unknown_name
-from edgekit.distill.restorer.attention import Memory, Seen
+from edgekit.distill.restorer.attention import Memory, Seen, SharedAttention
 from edgekit.distill.restorer.diffusion import ONE_STEP_LEVEL, REFERENCE_LEVEL, noised, picture_of
 from edgekit.distill.restorer.recipe import Conditioning as Conditioning
 from edgekit.distill.restorer.unet import ATTENTIONS, UNet, UNetShape, fresh_unet, take_weights
@@ -64,6 +64,8 @@ class Form:
     conditioning: Conditioning = "memory"
     adain: bool = True
     gate: bool = True
+    reader: bool = True
+    """Keys and values of references come from trained layers on the frozen branch's features."""
     places: int = 4
     """References that `channels` and an exported file have room for."""
 
@@ -89,12 +91,15 @@ class OneStep(nn.Module):
     """Our U-Net as a one-step restorer."""
 
     def __init__(self, network: UNet, branch: UNet | None, form: Form) -> None:
-        """`branch` reads references and stays frozen; only memories need it."""
+        """`branch` reads references and stays frozen but for its readers; memories need it."""
         super().__init__()
         self.form = form
         self.conditioning: Conditioning = form.conditioning
         self.network = network
         self.branch = None if branch is None else branch.eval().requires_grad_(False)
+        for attention in readers(self.branch):
+            assert attention.reader is not None
+            attention.reader.requires_grad_(True)
 
     @property
     def head_dims(self) -> tuple[int, ...]:
@@ -147,7 +152,25 @@ def enrolled(branch: UNet, photos: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
     level = torch.full((len(photos),), REFERENCE_LEVEL, device=photos.device)
     with torch.no_grad():
         branch(photos, level, seen=seen)
-    return tuple(seen.own)
+    if not branch.shape.reads:
+        return tuple(seen.own)
+    layers = zip(readers(branch), seen.features, strict=True)
+    return tuple(attention.read(features) for attention, features in layers)
+
+
+def readers(branch: UNet | None) -> list[SharedAttention]:
+    """Return the attentions of a branch that have a reader."""
+    found = [] if branch is None else list(branch.attention)
+    return [one for one in found if isinstance(one, SharedAttention) and one.reader is not None]
+
+
+def branch_of(base: UNetShape, weights: Mapping[str, Tensor], form: Form, *, seed: int) -> UNet:
+    """Return the network that reads references for `form`: a base, with readers if it has them."""
+    branch = fresh_unet(replace(base, reads=form.reader), seed=seed)
+    take_weights(branch, weights)
+    for attention in readers(branch):
+        attention.read_as_own()
+    return branch
 
 
 def one_step(base: UNetShape, weights: Mapping[str, Tensor], form: Form, *, seed: int) -> OneStep:
@@ -156,8 +179,7 @@ def one_step(base: UNetShape, weights: Mapping[str, Tensor], form: Form, *, seed
     take_weights(network, weights)
     branch = None
     if form.conditioning == "memory":
-        branch = fresh_unet(base, seed=seed)
-        take_weights(branch, weights)
+        branch = branch_of(base, weights, form, seed=seed)
     return OneStep(network, branch, form)
 
 

@@ -64,7 +64,7 @@ class RestorerRecipe:
     perceptual: float = 2.0
     ms_ssim: float = 0.5
     identity: float = 0.5
-    adversarial: float = 0.03
+    adversarial: float = 0.1
     landmark: float = 0.05
     rank: int = 32
     """Rank of the low-rank factors, where the base is a pipeline of diffusers."""

@@ -57,7 +57,7 @@ from edgekit.distill.restorer.terms import TermWeights
 from edgekit.distill.restorer.turbo import TurboRestorer, turbo_restorer
 from edgekit.distill.restorer.unet import UNet
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the same recipe would give another student than before."""
 
 

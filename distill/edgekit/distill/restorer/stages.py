@@ -28,6 +28,9 @@ from edgekit.distill.restorer.terms import Terms, TermWeights
 from edgekit.distill.restorer.unet import UNet, UNetShape, fresh_unet
 from edgekit.distill.teachers.journal import Clock
 
+ALONE = 4
+"""One of so many training batches comes without references."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -82,18 +85,21 @@ class Plan:
         return UNetShape(patch=patch)
 
     def sampler(self, sets: Sequence[Faces]) -> InTurns:
-        """Return what training draws from: 0 references only where nobody has a second photo."""
-        return InTurns(
-            [
-                FaceSampler(
-                    faces,
-                    references=(least_references(faces), self.references),
-                    places=self.references,
-                    wrong_share=self.wrong_share,
-                    severity=self.severity,
-                )
-                for faces in sets
-            ]
+        """Return what training draws from: sets in turns, every fourth turn without references.
+
+        So people with one photo are targets too, and a portrait without references is nothing new.
+        """
+        alone = [self._sampler(faces, (0, 0)) for faces in sets]
+        known = [self._sampler(faces, (least_references(faces), self.references)) for faces in sets]
+        return InTurns(known * (ALONE - 1) + alone)
+
+    def _sampler(self, faces: Faces, references: tuple[int, int]) -> FaceSampler:
+        return FaceSampler(
+            faces,
+            references=references,
+            places=self.references,
+            wrong_share=self.wrong_share if references[1] else 0.0,
+            severity=self.severity,
         )
 
 

@@ -47,6 +47,8 @@ class UNetShape:
     """More input channels beside the three of the noisy picture."""
     adain: bool = False
     gate: bool = False
+    reads: bool = False
+    """Layers of their own make the keys and values that another network looks at."""
     code: int = 0
     """Width of an identity code's tokens that stand for references; 0: keys and values do."""
 
@@ -132,7 +134,13 @@ class UNet(nn.Module):
             for turn in range(PER_SCALE):
                 self.decoder.append(Block(2 * width if turn == 0 else width, width, time))
                 self.attention.append(
-                    SharedAttention(width, shape.head_dim, adain=shape.adain, gate=shape.gate)
+                    SharedAttention(
+                        width,
+                        shape.head_dim,
+                        adain=shape.adain,
+                        gate=shape.gate,
+                        reads=shape.reads,
+                    )
                 )
         self.up = nn.ModuleList(
             nn.Conv2d(b, a, 3, padding=1) for a, b in itertools.pairwise(widths)
