@@ -11,6 +11,7 @@ from tests.meshes import BALL, CELLS, COLORS, TUBE, ball, donut, write_mesh_bund
 from tests.runtime.gltf_rules import broken_rules
 
 from edgekit.cli.main import run
+from edgekit.core.errors import BadInput
 from edgekit.runtime.mesh.files import read_glb
 from edgekit.runtime.mesh.generate import Clock, Finish, from_lattice, open_generator
 from edgekit.runtime.mesh.surface import facts_of
@@ -186,6 +187,14 @@ def test_words_are_rows_of_the_table_in_the_order_of_the_prompt(known):
     assert np.allclose(text[0, :4], (0, 0, 0, 1))
     assert np.allclose(text[1, :3], COLORS["red"])
     assert not text[2:].any()
+
+
+@pytest.mark.parametrize("cut", [0, 5, 30, -8])
+def test_a_table_of_words_that_is_cut_short_is_told(known, tmp_path, cut):
+    (tmp_path / "w").write_bytes((known / "words.safetensors").read_bytes()[:cut])
+
+    with pytest.raises(BadInput, match="no table of words"):
+        read_words(tmp_path / "w")
 
 
 def test_a_lattice_of_ones_own_takes_the_same_way_as_a_prompt(known):
