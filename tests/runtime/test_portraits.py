@@ -275,6 +275,15 @@ def test_the_face_is_marked_by_hand_where_none_is_found(seen):
     assert seen["mayMark"]
 
 
+def test_the_face_is_seen_close_up_with_the_divider_where_it_was(seen):
+    before, near, back = seen["closeUp"]
+
+    assert before == back
+    assert before[0] == "matrix(1, 0, 0, 1, 0, 0)"
+    assert float(near[0].split("(")[1].split(",")[0]) > 1.5
+    assert near[1] != before[1]
+
+
 def test_the_screen_belongs_to_restorers_and_asks_nobody_else(seen):
     others = [u for u in seen["requests"] if not u.startswith((seen["url"], "blob:", "data:"))]
 

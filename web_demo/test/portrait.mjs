@@ -58,6 +58,13 @@ try {
   facts.thumbnails = await page.$$eval("#references canvas", (rows) => rows.map((row) => row.getAttribute("aria-label")));
   await look("enrolled");
   await page.screenshot({ path: path.join(scratch, "enrolled.png"), fullPage: true });
+  const looked = () => page.$eval("#before", (canvas) => [getComputedStyle(canvas).transform, getComputedStyle(canvas).clipPath]);
+  facts.closeUp = [await looked()];
+  await page.click("#close-up");
+  facts.closeUp.push(await looked());
+  await page.screenshot({ path: path.join(scratch, "near.png"), fullPage: true });
+  await page.click("#close-up");
+  facts.closeUp.push(await looked());
   await page.setInputFiles("#reference", file("good"));
   await page.waitForFunction(() => document.getElementById("status").classList.contains("error"));
   facts.full = await status();

@@ -1,11 +1,12 @@
 /** The screen of a restorer: good photos of a person are enrolled, then bad ones are given back. */
+import { cropTransform, inverse, moved } from "../core/align.js";
 import { EdgekitError } from "../core/errors.js";
 import { readCode, writtenCode } from "../core/identity_file.js";
 import { limited } from "../core/pixels.js";
 import { kindOf } from "../core/portrait.js";
 import { $, download, guarded, on, say, shown } from "./dom.js";
 import { askMarks, giveUp, wireMarks } from "./marks.js";
-import { drawAfter, drawBefore } from "./stage.js";
+import { drawAfter, drawBefore, zoomTo } from "./stage.js";
 
 export const FORM = "restorer";
 /** References are kept no larger than this, on the page alone, to be enrolled again for another file. */
@@ -28,6 +29,22 @@ export function showPortraitScreen(manifest) {
   for (const id of ["tag-before", "tag-after"]) $(id).textContent = here ? { "tag-before": "photo", "tag-after": "restored" }[id] : id.slice(4);
   giveUp();
   sampled = -1;
+  near(false);
+}
+
+/** Show the face alone, or the whole photo. */
+function near(pressed) {
+  $("close-up").setAttribute("aria-pressed", String(pressed));
+  zoomTo(pressed && last ? crop(last) : null);
+}
+
+/** The box around what is restored, in shares of the photo's sides. */
+function crop(points) {
+  const { width, height } = $("before");
+  const back = inverse(cropTransform(points.map(([x, y]) => [x * width, y * height]), 1));
+  const ends = [[0, 0], [1, 0], [0, 1], [1, 1]].map((end) => moved(back, end));
+  const [left, right, top, bottom] = [0, 1].flatMap((k) => [Math.min, Math.max].map((most) => most(...ends.map((end) => end[k])) / [width, height][k]));
+  return { left, top, width: right - left, height: bottom - top };
 }
 
 /**
@@ -67,6 +84,7 @@ export function wirePortrait(editor, again) {
     download(new Blob([writtenCode(await editor().portrait("code", {}))]), "me.code");
     say("Saved. The file describes a face: keep it where only you can read it.");
   });
+  on("close-up", "click", async () => near($("close-up").getAttribute("aria-pressed") !== "true"));
   on("mark", "click", async () => {
     const points = await askMarks(last);
     if (!points) return;
@@ -81,12 +99,15 @@ export async function portraitChanged(editor) {
   last = null;
   sampled = -1;
   $("mark").disabled = false;
+  zoomTo(null);
   await editor.portrait("mark", { points: null });
 }
 
 /** What an edit found out: the same face is not looked for again while the photo stays. */
 export async function portraitDone(editor, made) {
   last = made.points;
+  $("close-up").disabled = false;
+  near($("close-up").getAttribute("aria-pressed") === "true");
   await editor.portrait("mark", { points: last });
   document.body.dataset.face = JSON.stringify(made.points);
 }
@@ -112,7 +133,8 @@ export async function showSample(editor, next = true) {
   drawBefore(canvas, size, size, 0);
   drawAfter(data, size, size);
   $("overlay").textContent = shown(model);
-  $("mark").disabled = true;
+  for (const id of ["mark", "close-up"]) $(id).disabled = true;
+  near(false);
   for (const id of ["save", "share"]) $(id).disabled = false;
   say("A face of the golden vectors, with its own references. Choose a photo to restore yours.");
   document.body.dataset.sampled = String(Number(document.body.dataset.sampled ?? 0) + 1);
@@ -188,7 +210,7 @@ function note() {
   const others = people.filter((one) => one.other).length;
   if (others) return `${others === 1 ? "One photo does" : `${others} photos do`} not look like the person of the others: the result may mix them.`;
   if (people.length) return "Kept in this tab alone, until you forget them or close it.";
-  return "Without them the restorer works alone. Add only people who agreed.";
+  return "Without good photos the restorer works alone. Add only people who agreed.";
 }
 
 function thumbnail(one, i) {

@@ -46,6 +46,20 @@ export function setSplit(percent) {
   $("split").setAttribute("aria-valuetext", `${value} percent before, ${100 - value} percent after`);
 }
 
+/**
+ * Show a part of the picture in the whole frame; null shows all of it.
+ *
+ * @param {{left: number, top: number, width: number, height: number} | null} box in shares of the picture's sides
+ */
+export function zoomTo(box) {
+  const zoom = box ? Math.max(1, 1 / Math.max(box.width, box.height)) : 1;
+  const start = (low, side) => 100 * Math.min(1 - 1 / zoom, Math.max(0, low + side / 2 - 0.5 / zoom));
+  const style = $("frame").style;
+  style.setProperty("--zoom", String(zoom));
+  style.setProperty("--left", `${box ? start(box.left, box.width) : 0}%`);
+  style.setProperty("--top", `${box ? start(box.top, box.height) : 0}%`);
+}
+
 /** Show how far a large photo is. */
 export function showTiles(done, total) {
   $("tiles").hidden = total < 3 || done === total;
