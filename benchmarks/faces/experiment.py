@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, help="identity encoder; without it no code arms")
     parser.add_argument("--base", type=Path, help="a base trained before; default: train one")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--seconds", type=float, default=540.0, help="of this call, all in all")
     parser.add_argument("--base-s", type=float, default=120.0, help="pretraining of the base")

@@ -1,7 +1,7 @@
 """Train and test every arm of the identity code; one JSON line a run.
 
-    python benchmarks/identity/experiment.py --faces faces/heads faces/real --out runs/identity \
-        --seconds 1200
+    python benchmarks/identity/experiment.py --real faces/real --rendered faces/heads \
+        --out runs/identity --seconds 1200
 
 First a recognizer that judges, then the arms by seeds, seed 0 of all first. A run trains the
 encoder for --arm-s seconds, then a generator on its frozen codes for --generator-s, the same for
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from judge import COUNTS, Judge, folders_by_name
+from judge import COUNTS, Judge
 from torch import nn
 
 from edgekit.benchmarks.runs import LAST_WORDS_S, WORKER, Runs, lines, say, spread
@@ -58,7 +58,8 @@ def main() -> None:
     """Run the jobs that are not done."""
     names = [*ARMS, UNTRAINED]
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--faces", type=Path, nargs="+", required=True)
+    parser.add_argument("--real", type=Path, nargs="+", help="folders of `edgekit pairs faces`")
+    parser.add_argument("--rendered", type=Path, nargs="+", help="the same of the head model")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--arms", nargs="+", default=names, choices=names)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -97,13 +98,19 @@ class Work:
         self.recipe = IdentityRecipe(seconds=given.arm_s, pictures=given.pictures)
         if given.small:
             self.recipe = toy(self.recipe)
-        self.train = self.faces(given.faces, "train").to(device)
+        folders = {"rendered": given.rendered, "real": given.real}
+        self.folders = {name: part for name, part in folders.items() if part}
+        self.train = self.faces(self.everybody, "train").to(device)
         self.test = {
-            name: self.faces([folder], "test").to(device)
-            for name, folder in folders_by_name(given.faces).items()
+            name: self.faces(part, "test").to(device) for name, part in self.folders.items()
         }
         people = [len(faces.people) for faces in (self.train, *self.test.values())]
         say("begin", people=people, photos=len(self.train.images), device=self.name())
+
+    @property
+    def everybody(self) -> list[Path]:
+        """All folders of faces."""
+        return [folder for part in self.folders.values() for folder in part]
 
     def run(self) -> None:
         """Train the judge, then do every run."""
@@ -171,17 +178,16 @@ class Work:
 
     def ship(self, encoder: IdentityEncoder) -> None:
         """Keep an encoder as `edgekit identity train` does, judged on people of the split val."""
-        folders = self.given.faces
-        val = self.faces(folders, "val")
+        val = self.faces(self.everybody, "val")
         mine = deepcopy(encoder).float().cpu()
         facts = StudentFacts(
             name="identity",
             recipe_sha256=value_sha256([self.recipe.values(), faces_sha256(self.train)]),
             seconds=self.given.arm_s,
             quality={"identity": {**separation(mine, val).facts(), "people": len(val.people)}},
-            licences=licences(folders),
+            licences=licences(self.everybody),
         )
-        write_encoder(self.out / "encoder", mine, self.faces(folders, "train"), val, facts)
+        write_encoder(self.out / "encoder", mine, self.faces(self.everybody, "train"), val, facts)
 
     def encoder(self, arm: str, seed: int, folder: Path) -> IdentityEncoder | None:
         """Return the trained encoder of an arm; None if the time was over before."""

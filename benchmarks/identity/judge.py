@@ -13,7 +13,6 @@ Angles are between dlib's descriptors. The copy-paste measure is that of WithAny
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -223,12 +222,3 @@ def _tested(name: str, faces: Faces, people: int, least: int) -> Tested:
     draw = sampler.of(chosen, torch.Generator().manual_seed(5))
     draw = Draw(*(value.to(faces.images.device) for value in draw))
     return Tested(name, batch_of(faces, draw), counts)
-
-
-def folders_by_name(folders: Sequence[Any]) -> dict[str, Any]:
-    """Return folders by their names; equal names are numbered."""
-    named: dict[str, Any] = {}
-    for folder in folders:
-        name = folder.resolve().name
-        named[name if name not in named else f"{name}-{len(named)}"] = folder
-    return named

@@ -127,7 +127,7 @@ def test_one_arm_runs_is_not_run_again_and_is_drawn(tmp_path, monkeypatch):
 
     faces = faces_folder(tmp_path / "faces", people=12, each=9)
     out = tmp_path / "out"
-    words = ["experiment.py", "--faces", faces, "--out", out, "--small"]
+    words = ["experiment.py", "--real", faces, "--out", out, "--small"]
     words += ["--arms", "cosface", "--seeds", "0", "--seconds", "120"]
     monkeypatch.setattr(sys, "argv", [str(word) for word in words])
 
@@ -136,9 +136,9 @@ def test_one_arm_runs_is_not_run_again_and_is_drawn(tmp_path, monkeypatch):
 
     rows = [json.loads(text) for text in (out / "runs.jsonl").read_text().splitlines()]
     assert [(row["arm"], row["seed"]) for row in rows] == [("real", 0), ("cosface", 0)]
-    scores = rows[1]["scores"]["faces"]
+    scores = rows[1]["scores"]["real"]
     assert set(scores) == {"1", "3", "5", "7", "stranger", "no code"}
-    assert (out / "pictures/cosface-faces.png").is_file()
+    assert (out / "pictures/cosface-real.png").is_file()
     from table import page
 
     assert "| cosface | CosFace" in page(rows)

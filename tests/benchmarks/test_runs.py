@@ -6,7 +6,7 @@ import time
 import pytest
 from filelock import FileLock
 
-from edgekit.benchmarks.runs import Runs, lines
+from edgekit.benchmarks.runs import Runs, lines, spread
 
 
 def runs(folder, seconds=60.0) -> Runs:
@@ -67,3 +67,24 @@ def test_shared_stages_are_made_by_whoever_comes_first_and_end_with_the_time(tmp
     assert made == {"base": 1, "recognizer": 2}
     assert late is None
     assert runs(tmp_path).shared({"base": lambda: None}) is None
+
+
+def test_each_visible_gpu_gets_one_worker_and_the_worst_exit_counts(monkeypatch):
+    begun = []
+
+    class Worker:
+        def __init__(self, command, env):
+            begun.append((command[-1], env["CUDA_VISIBLE_DEVICES"]))
+
+        def wait(self):
+            return len(begun) - 2
+
+    monkeypatch.setattr("edgekit.benchmarks.runs.subprocess.Popen", Worker)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+
+    with pytest.raises(SystemExit) as ended:
+        spread(2)
+
+    assert begun == [("--worker", "3"), ("--worker", "5")]
+    assert ended.value.code == 0
+    spread(1)

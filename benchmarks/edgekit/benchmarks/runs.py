@@ -33,12 +33,14 @@ def spread(gpus: int) -> None:
     """With several GPUs run this very command once on each, wait for all, and exit."""
     if gpus < 2 or WORKER in sys.argv:
         return
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(i) for i in range(gpus)]
     workers = [
         subprocess.Popen(
             [sys.executable, *sys.argv, WORKER],
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": str(gpu)},
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": name},
         )
-        for gpu in range(gpus)
+        for name in names
     ]
     sys.exit(max(worker.wait() for worker in workers))
 
