@@ -166,7 +166,6 @@ RESULTS: Mapping[str, Measurement] = {
             "benchmarks/rendering.py --out {out}/speed_cpu.json",
             "benchmarks/rendering_shell.py --out {out}/shell.json",
             "benchmarks/rendering_fit.py --out {out}/fit.json --sheet {work}/rendering_fit.png",
-            "benchmarks/rendering_fit.py --arms 'stage two only' --out {out}/fit_mesh_alone.json",
         )
     ),
     "runtimes.jsonl": Measurement(
