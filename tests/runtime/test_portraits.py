@@ -201,6 +201,16 @@ def test_an_editor_of_photos_is_no_restorer(toy_bundle, files, capsys):
     assert "no restorer but of the form 'concept'" in capsys.readouterr().err
 
 
+def test_a_site_without_litert_says_that_faces_are_marked_by_hand(restorer, tmp_path, capsys):
+    installed_libraries()
+
+    assert edgekit("app", restorer, "--engine", "onnx", "--out", tmp_path / "site") == 0
+
+    assert "faces are marked by hand there" in capsys.readouterr().err
+    assert json.loads((tmp_path / "site/site.json").read_text())["nets"] == []
+    assert (tmp_path / "site/bundles/portraits/enroller/manifest.json").is_file()
+
+
 def picture(values: list[int], side: int) -> np.ndarray:
     return np.array(values, np.uint8).reshape(side, side, 4)[..., :3]
 
