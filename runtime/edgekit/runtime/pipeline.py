@@ -64,14 +64,19 @@ def to_levels(batch: Batch, port: Port) -> Batch:
 
 
 def to_golden(batch: Batch, port: Port) -> Batch:
-    """Return what a port gave as the golden file stores it: pictures float32 NCHW in [-1, 1]."""
+    """Return what a port gave as the golden file stores it: float32 NCHW, pictures in [-1, 1]."""
     if tile_size(port) is None:
-        return batch.astype(np.float32)
+        rows = batch.transpose(0, 3, 1, 2) if _channels_last(port) else batch
+        return rows.astype(np.float32)
     nchw = to_levels(batch, port).transpose(0, 3, 1, 2)
     if port.dtype != "uint8" and (port.low, port.high) == (-1.0, 1.0):
         # Straight through: a detour over 0 … 255 would add rounding to a difference of 1e-7.
         return (batch if port.layout == "nchw" else batch.transpose(0, 3, 1, 2)).astype(np.float32)
     return nchw * np.float32(2.0 / 255.0) - np.float32(1.0)
+
+
+def _channels_last(port: Port) -> bool:
+    return port.layout == "nhwc" and len(port.shape) == 4
 
 
 def from_golden(arrays: Mapping[str, Batch], ports: tuple[Port, ...]) -> dict[str, Batch]:
@@ -87,5 +92,7 @@ def from_golden(arrays: Mapping[str, Batch], ports: tuple[Port, ...]) -> dict[st
                 value = (value + 1.0) * ((high - low) / 2.0) + low
             if port.dtype == "uint8":
                 value = np.clip(np.rint(value), 0, 255)
+        elif _channels_last(port):
+            value = value.transpose(0, 2, 3, 1)
         feeds[port.name] = np.ascontiguousarray(value).astype(port.dtype)
     return feeds

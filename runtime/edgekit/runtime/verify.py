@@ -22,7 +22,7 @@ from edgekit.core.seams import Port, Session
 from edgekit.core.store import MANIFEST, file_sha256
 from edgekit.core.tensors import Batch
 from edgekit.runtime.concepts import base_of, vector_in
-from edgekit.runtime.pipeline import from_golden, to_golden
+from edgekit.runtime.pipeline import from_golden, tile_size, to_golden
 from edgekit.runtime.sessions import obstacle, open_session
 from edgekit.runtime.sessions.ports import UNKNOWN
 
@@ -285,15 +285,19 @@ def _settled(port: Port, told: tuple[Port, ...]) -> Port:
 def compared(
     session: Session, entry: ModelEntry, golden: Sequence[Mapping[str, Batch]]
 ) -> tuple[float, float]:
-    """Run every golden sample; return the worst PSNR in dB and the largest absolute difference."""
+    """Run every golden sample; return the worst PSNR in dB and the largest absolute difference.
+
+    Both are for values whose range is 2: pictures lie in [-1, 1], other ports are scaled to that.
+    """
     inputs = tuple(port.port() for port in entry.inputs)
     scores, worst = [], 0.0
     for sample in golden:
         results = session.run(from_golden(sample, inputs))
         for port in entry.outputs:
             found = to_golden(results[port.name], port.port())
-            score = psnr_db(sample[port.name], found)
+            span = 2.0 if tile_size(port.port()) is not None else port.high - port.low
+            score = psnr_db(sample[port.name], found, peak=span)
             scores.append(min(max(score, -IDENTICAL_DB), IDENTICAL_DB))
-            gap = float(np.max(np.abs(sample[port.name] - found)))
+            gap = float(np.max(np.abs(sample[port.name] - found))) * 2.0 / span
             worst = max(worst, gap if math.isfinite(gap) else IDENTICAL_DB)
     return min(scores), worst
