@@ -192,3 +192,59 @@ def test_a_resolution_that_cannot_be_trained_is_a_usage_error(photo, tmp_path, c
 
     assert code == 2
     assert "multiple of 64" in said
+
+
+def test_a_plan_for_a_views_teacher_names_its_budget(tmp_path, capsys):
+    words = ("--kind", "views", "--toy", "--seconds", 5, "--out", tmp_path / "v", "--dry-run")
+
+    code, said, _ = edgekit(capsys, "teacher", "train", *words, "--json")
+
+    plan = json.loads(said)
+    assert code == 0
+    assert (plan["kind"], plan["seconds"], plan["resolution"]) == ("views", 5, 32)
+    assert not (tmp_path / "v").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--kind", "views", "--photos", "x"), "is not for --kind views"),
+        (("--kind", "judge", "--meshes", "x"), "is not for --kind judge"),
+        (("--meshes", "x"), "is not for --kind editor"),
+        ((), "name the folder of photos"),
+    ],
+)
+def test_training_refuses_the_options_of_another_kind(tmp_path, capsys, words, says):
+    code, _, said = edgekit(capsys, "teacher", "train", "--out", tmp_path / "t", *words)
+
+    assert code == 2
+    assert says in said
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("--resolution", 36), 2, "choose a multiple of 8"),
+        (("--meshes", "nowhere"), 4, "does not exist"),
+    ],
+)
+def test_a_views_teacher_that_cannot_be_made_is_refused(tmp_path, capsys, words, code, says):
+    out = ("--kind", "views", "--out", tmp_path / "t")
+
+    found, _, said = edgekit(capsys, "teacher", "train", *out, *words)
+
+    assert found == code
+    assert says in said
+    assert not (tmp_path / "t").exists()
+
+
+def test_drawing_needs_a_views_teacher_and_words(tiny_teacher, tmp_path, capsys):
+    out = ("-o", tmp_path / "x.png")
+
+    other, _, said = edgekit(capsys, "teacher", "draw", "a fish", "--teacher", tiny_teacher, *out)
+    empty, _, _ = edgekit(capsys, "teacher", "draw", " ", "--teacher", tiny_teacher, *out)
+
+    assert other == 4
+    assert "views-teacher" in said
+    assert empty == 2
+    assert not (tmp_path / "x.png").exists()

@@ -136,17 +136,15 @@ def test_the_guide_of_a_folder_keeps_the_protocol_and_hears_text_and_camera(trai
 
 
 class KnowsThePicture:
-    """Networks that know the clean pictures: their velocity is the right one."""
+    """Networks that know the clean pictures."""
 
     size = ViewSize(size_px=16, unet=(8, 16))
 
-    def __init__(self, pictures, alphas):
-        self.pictures, self.alphas = pictures, alphas
+    def __init__(self, pictures):
+        self.pictures = pictures
 
-    def velocity(self, noisy, step, text, cameras):
-        share = self.alphas[step][:, None, None, None]
-        noise = (noisy - share.sqrt() * self.pictures) / (1 - share).sqrt()
-        return share.sqrt() * noise - (1 - share).sqrt() * self.pictures
+    def clean(self, noisy, step, text, cameras):
+        return self.pictures
 
 
 @pytest.fixture
@@ -154,13 +152,13 @@ def oracle(trained):
     """A guide that knows what it has to draw: two colors."""
     guide = load_views(trained[0])
     pictures = torch.tensor([[-0.5, 0.0, 0.8], [0.9, -0.9, 0.1]])[:, :, None, None]
-    known = KnowsThePicture(pictures.expand(2, 3, 16, 16), guide.alphas)
+    known = KnowsThePicture(pictures.expand(2, 3, 16, 16))
     known.tokenizer, known.text_encoder = guide.networks.tokenizer, guide.networks.text_encoder
     known.unet = guide.networks.unet
     return ViewsGuide(known, identity="oracle")
 
 
-def test_noise_is_found_from_the_velocity(oracle):
+def test_noise_is_what_a_picture_is_without_its_clean_self(oracle):
     noise = torch.randn(2, 3, 16, 16, generator=dice())
     step = torch.tensor([100, 900])
     share = oracle.alphas[step][:, None, None, None]

@@ -77,7 +77,7 @@ def train_views(
             settings = replace(settings, size=replace(settings.size, size_px=resolution))
         except ValueError as error:
             raise EdgekitError(
-                f"resolution = {resolution}: {error}", hint="choose a multiple of 32"
+                f"resolution = {resolution}: {error}", hint="choose a multiple of 8"
             ) from error
     place = device_named(device)
     known = None if meshes is None else len(read_index(meshes))

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from edgekit.core.errors import BadInput
 from edgekit.core.progress import Report, silent
@@ -31,9 +30,9 @@ from edgekit.distill.teachers.views.networks import (
     TOY,
     Networks,
     ViewSize,
+    clean_pictures,
     fresh_networks,
     new_scheduler,
-    velocity,
     write_networks,
 )
 from edgekit.distill.teachers.views.sampling import write_sheet
@@ -74,6 +73,9 @@ class ViewsSettings:
             del facts[name]
         return {**facts, "meshes": None if self.meshes is None else str(self.meshes)}
 
+
+LEAST_BLUR = 0.2
+"""Standard deviation of noise below which a picture's errors are not weighted more."""
 
 TOY_SETTINGS = ViewsSettings(
     size=TOY, seconds=30, batch=32, seeds=1, views=4, peak_rate=1e-3, log_every=10
@@ -289,7 +291,7 @@ class _Trainer:
     def loss(
         self, pictures: Tensor, ids_BK: Tensor, cameras: Cameras, generator: torch.Generator
     ) -> Tensor:
-        """Mean squared error of the velocity, some of the texts left out.
+        """Mean squared error of the velocity, which follows from the picture; some texts left out.
 
         Source: Salimans and Ho 2022 (arXiv:2202.00512), appendix D.
         """
@@ -303,8 +305,9 @@ class _Trainer:
         noisy = signal * pictures + blur * noise
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             states = self.networks.text_encoder(ids_BK).last_hidden_state
-            guess = velocity(self.unet, noisy, step, states, cameras)
-        return F.mse_loss(guess, signal * noise - blur * pictures)
+            guess = clean_pictures(self.unet, noisy, step, states, cameras)
+        weighted: Tensor = ((guess - pictures) / blur.clamp(min=LEAST_BLUR)).square()
+        return weighted.mean()
 
     @torch.no_grad()
     def settle(self) -> None:

@@ -40,8 +40,8 @@ class ViewsGuide:
     def noise(self, noisy: Tensor, step: Tensor, text: Tensor, cameras: Cameras) -> Tensor:
         """Return the noise seen in `noisy` at `step` (B, int64) from `cameras`."""
         share = self.alphas[step][:, None, None, None]
-        velocity = self.networks.velocity(noisy, step, text, cameras)
-        return share.sqrt() * velocity + (1 - share).sqrt() * noisy
+        clean = self.networks.clean(noisy, step, text, cameras)
+        return (noisy - share.sqrt() * clean) / (1 - share).sqrt()
 
 
 def load_views(folder: Path, device: torch.device | str = "cpu") -> ViewsGuide:

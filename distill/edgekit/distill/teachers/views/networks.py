@@ -92,7 +92,7 @@ def camera_features(cameras: Cameras) -> Tensor:
 
 
 def new_unet(size: ViewSize) -> UNet2DConditionModel:
-    """An untrained U-Net: noisy picture in, velocity out.
+    """An untrained U-Net: noisy picture in, clean picture out.
 
     The camera enters as a class embedding, added to that of the time; the text by attention, and
     pooled, added to the time as well.
@@ -126,24 +126,28 @@ def new_text_encoder(size: ViewSize, tokens: int) -> CLIPTextModel:
 
 
 def new_scheduler() -> DDIMScheduler:
-    """A cosine schedule with velocities: pixels of this size drown late in a linear one.
+    """A cosine schedule, because pixels of this size drown late in a linear one.
 
-    Source: Nichol and Dhariwal 2021 (arXiv:2102.09672), section 3.2.
+    The networks predict the clean picture: noise in patches has more dimensions than they have
+    channels to pass it through, and a picture has few.
+
+    Source: Nichol and Dhariwal 2021 (arXiv:2102.09672), section 3.2; Li and He 2025, "Back to
+    Basics: Let Denoising Generative Models Denoise" (arXiv:2511.13720).
     """
     return DDIMScheduler(
         num_train_timesteps=1000,
         beta_schedule="squaredcos_cap_v2",
-        prediction_type="v_prediction",
+        prediction_type="sample",
         timestep_spacing="trailing",
         clip_sample=True,
         set_alpha_to_one=True,
     )
 
 
-def velocity(
+def clean_pictures(
     unet: Callable[..., Any], noisy: Tensor, step: Tensor, text: Tensor, cameras: Cameras
 ) -> Tensor:
-    """Return what `unet` (or a compiled one) says of B x 3 x S x S, as float32."""
+    """Return what `unet` (or a compiled one) takes B x 3 x S x S for without noise, as float32."""
     patch = math.isqrt(unet.config.in_channels // 3)  # type: ignore[attr-defined]
     cells = F.pixel_unshuffle(noisy, patch) if patch > 1 else noisy
     cells = cells.contiguous(memory_format=torch.channels_last)
@@ -161,10 +165,10 @@ class Networks:
     text_encoder: CLIPTextModel
     tokenizer: CLIPTokenizer
 
-    def velocity(self, noisy: Tensor, step: Tensor, text: Tensor, cameras: Cameras) -> Tensor:
-        """Return sqrt(alpha) noise - sqrt(1 - alpha) picture, as float32."""
+    def clean(self, noisy: Tensor, step: Tensor, text: Tensor, cameras: Cameras) -> Tensor:
+        """Return the pictures that are seen in `noisy` ones, as float32."""
         with torch.autocast(noisy.device.type, torch.bfloat16, enabled=noisy.is_cuda):
-            return velocity(self.unet, noisy, step, text, cameras)
+            return clean_pictures(self.unet, noisy, step, text, cameras)
 
 
 def fresh_networks(size: ViewSize, prompts: list[str], folder: Path, seed: int) -> Networks:

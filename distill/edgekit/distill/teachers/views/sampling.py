@@ -44,11 +44,11 @@ def drawn(
     empty = guide.encode([""]).expand_as(text)
     for time in scheduler.timesteps:
         step = time.expand(len(prompts))
-        velocity = guide.networks.velocity(noisy, step, text, cameras)
+        clean = guide.networks.clean(noisy, step, text, cameras)
         if guidance != 1:
-            plain = guide.networks.velocity(noisy, step, empty, cameras)
-            velocity = plain + guidance * (velocity - plain)
-        noisy = scheduler.step(velocity, time, noisy, return_dict=False)[0]
+            plain = guide.networks.clean(noisy, step, empty, cameras)
+            clean = plain + guidance * (clean - plain)
+        noisy = scheduler.step(clean, time, noisy, return_dict=False)[0]
     return ((noisy + 1) / 2).clamp(0, 1)
 
 
