@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
-from edgekit.core.errors import BadInput, EdgekitError, unknown_name
+from edgekit.core.errors import BadInput, EdgekitError, TargetUnsupported, unknown_name
 from edgekit.core.images import resized
 from edgekit.core.manifest import BundleManifest, ModelEntry, TargetName, read_bundle
 from edgekit.core.progress import Report, silent
@@ -44,6 +44,9 @@ PREFERENCE = (
 )
 """Which file `open_bundle` takes: the fastest on a CPU first. 16-bit weights save no time there,
 and Core AI's runtime outside Apple's systems is an interpreter. What is not listed comes last."""
+
+COMMANDS = {"restorer": "restore", "mesh": "mesh", "identity": "identity enrol"}
+"""What to use bundles of other forms with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +96,14 @@ class OpenBundle:
         With `max_side` the longer side is first scaled down to at most so many pixels, and the
         result has that size. `report` is told after each tile.
 
-        Raises TargetUnsupported if the model does not map one photo to one photo, EdgekitError for
-        a base that is not switched to a concept.
+        Raises TargetUnsupported if the model does not map one photo to one photo or is for
+        something else, EdgekitError for a base that is not switched to a concept.
         """
+        if self.manifest.form in COMMANDS:
+            raise TargetUnsupported(
+                f"{self.folder} is a bundle of the form {self.manifest.form!r}: it edits no photos",
+                hint=f"use `edgekit {COMMANDS[self.manifest.form]}`",
+            )
         if self.manifest.adapter_input is not None and not isinstance(self.session, Switched):
             raise EdgekitError(
                 f"{self.folder} is a base and needs a concept",
