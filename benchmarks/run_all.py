@@ -134,7 +134,16 @@ RESULTS: Mapping[str, Measurement] = {
     ),
     "latency_256px_quiet_host.json": LATENCY,
     "latency_256px_shared_host.json": LATENCY,
-    "mesh": Measurement(("benchmarks/mesh/finish.py --out {out}/finish.json",)),
+    "mesh": Measurement(
+        (
+            "benchmarks/mesh/finish.py --out {out}/finish.json",
+            "benchmarks/mesh/files.py --make {work}/things",
+            "edgekit export {work}/things --target onnx --target android",
+            "benchmarks/mesh/files.py --run {work}/things --browser --out {out}/files.json",
+            "benchmarks/mesh/latency.py {work}/things --out {out}/latency.json",
+            "benchmarks/mesh/table.py",
+        )
+    ),
     "optimize_concept_gan.json": Measurement(
         (SNOW_RUN, f"benchmarks/optimize_peers.py --student {SNOW} --out {{out}}")
     ),
@@ -194,6 +203,13 @@ RESULTS: Mapping[str, Measurement] = {
         ("benchmarks/teacher_throughput.py --photos PHOTOS --device cuda --large --out {out}",), GPU
     ),
     "vector_width.json": Measurement(("benchmarks/vector_width.py --out {out}",)),
+    "views_toy_cpu.json": Measurement(
+        (
+            "edgekit teacher train --kind views --toy --seconds 1500 --out {work}/views",
+            "edgekit teacher train --kind judge --toy --seconds 420 --out {work}/judge",
+            "benchmarks/views.py {work}/views {work}/judge --diagonal --out {out}",
+        )
+    ),
     "web_faces.json": Measurement(
         (
             "edgekit pairs faces --head-model HEADS --identities 24 --images 5 --size 128 "
