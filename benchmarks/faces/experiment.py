@@ -41,7 +41,7 @@ from edgekit.distill.restorer.stages import (
     recognizer_stage,
     restorer_stage,
 )
-from edgekit.distill.restorer.tasks import SampledTask, half
+from edgekit.distill.restorer.tasks import RESTORER_LR, SampledTask, half
 from edgekit.distill.restorer.terms import TermWeights
 from edgekit.distill.students.cost import count_parameters
 
@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--recognizer-s", type=float, default=40.0)
     parser.add_argument("--arm-s", type=float, default=120.0, help="most seconds of a run")
     parser.add_argument("--steps", type=int, default=4000, help="of a run, equal for all arms")
+    parser.add_argument("--lr", type=float, default=RESTORER_LR, help="of every arm but phone")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--judged", type=int, default=128, help="test portraits of a condition")
@@ -164,6 +165,7 @@ class Work:
             "asked_steps": self.given.steps,
             "batch": self.given.batch,
             "weights": asdict(plan.weights),
+            "lr": plan.lr,
             "size_px": self.given.size,
             "train_s": trained_s,
             "wall_s": round(time.monotonic() - started, 2),
@@ -290,6 +292,7 @@ class Work:
             batch=self.given.batch,
             seed=seed,
             toy=self.given.small,
+            lr=self.given.lr,
             weights=TermWeights(**{name: float(value) for name, value in words.items()}),
         )
 
@@ -299,7 +302,7 @@ class Work:
         return Place(
             folder=folder,
             device=self.device,
-            fingerprint=f"{what}/{given.size}/{given.batch}/{given.steps}/{given.weights}",
+            fingerprint=f"{what}/{given.size}/{given.batch}/{given.steps}/{given.weights}/{given.lr}",
             steps=self.given.steps,
             stop_at=self.runs.ends,
             graphs=not self.given.no_graphs,

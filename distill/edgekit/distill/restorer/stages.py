@@ -18,6 +18,7 @@ from edgekit.distill.restorer.one_step import CODE_TOKENS, CODE_WIDTH, Form, One
 from edgekit.distill.restorer.phone import PHONE, TOY_PHONE, PhoneRestorer, fresh_phone
 from edgekit.distill.restorer.recognizer import Recognizer, fresh_recognizer
 from edgekit.distill.restorer.tasks import (
+    RESTORER_LR,
     BaseTask,
     InTurns,
     Pictures,
@@ -28,6 +29,7 @@ from edgekit.distill.restorer.terms import Terms, TermWeights
 from edgekit.distill.restorer.unet import UNet, UNetShape, fresh_unet
 from edgekit.distill.teachers.journal import Clock
 
+PHONE_LR = 1e-3
 ALONE = 4
 """One of so many training batches comes without references."""
 
@@ -75,6 +77,8 @@ class Plan:
     wrong_share: float = 0.2
     severity: str = "mixed"
     toy: bool = False
+    lr: float = RESTORER_LR
+    """Of the restorer; the network for phones, which starts from nothing, has its own."""
     weights: TermWeights = field(default_factory=TermWeights)
 
     def unet(self) -> UNetShape:
@@ -178,7 +182,7 @@ def restorer_stage(
         encoder=None if encoder is None else encoder.to(place.device),
         teacher=teacher,
         judge_width=8 if plan.toy else 48,
-        **({"lr": 1e-3} if isinstance(network, PhoneRestorer) else {}),
+        lr=PHONE_LR if isinstance(network, PhoneRestorer) else plan.lr,
     )
     return place.run(task, stage, seconds)
 
