@@ -10,13 +10,15 @@ import pytest
 import torch
 import trimesh
 
+from edgekit.distill.mesh.recipe import MeshRecipe
+from edgekit.distill.mesh.student import read_generator
 from edgekit.distill.render.views import ring
 from edgekit.distill.teachers.views.judge import WORDS, Judge, labels_of
 from edgekit.distill.teachers.views.world import parse, split
 from edgekit.distill.teachers.views.world import prompts as world_prompts
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "mesh"
-NAMES = ("arms", "figures", "measures", "table", "sheets", "score", "experiment", "latency")
+NAMES = tuple(path.stem for path in FOLDER.glob("*.py"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -267,6 +269,7 @@ def test_arms_train_their_files_are_scored_and_nothing_is_done_twice(
 ):
     import experiment
     import score
+    import student
     from table import page
 
     from edgekit.benchmarks.runs import lines
@@ -292,6 +295,12 @@ def test_arms_train_their_files_are_scored_and_nothing_is_done_twice(
     assert all((tmp_path / m["file"]).is_file() for row in last.values() for m in row["meshes"])
     assert [m["prompt"] for m in last["per-prompt"]["meshes"]] == [runs[2]["prompt"]]
     assert {m["seen"] for m in last["atom"]["meshes"]} == {True, False}
+    monkeypatch.setattr(sys, "argv", ["x", str(tmp_path), "--out", str(tmp_path / "things")])
+    student.main()
+    generator, prompts, manifest = read_generator(tmp_path / "things")
+    assert (len(prompts.train), len(prompts.unseen)) == (56, 8)
+    assert set(manifest["quality"]["r_precision"]) == {"seen", "unseen"}
+    assert generator.shape == MeshRecipe(**runs[0]["recipe"]).shape
     text = page(tmp_path)
     assert "| hyper | hypernetwork over shared grids | 1 |" in text
     assert "atom/0," not in text
