@@ -82,6 +82,7 @@ async function readBundle() {
   showConcepts(manifest, () => guarded(changeConcept));
   showMeshScreen(manifest);
   showPortraitScreen(manifest);
+  if (manifest.form in PURPOSE) stopCamera(); // live video is for editors
   $("subtitle").textContent = `${PURPOSE[manifest.form] ?? "Edits photos"} on this device. Nothing is sent anywhere.`;
 }
 
