@@ -26,6 +26,9 @@ from edgekit.distill.identity.layers import Block
 from edgekit.distill.mesh.shape import COORDINATES, OUTPUTS, MeshShape
 from edgekit.distill.students.spread import Doubling
 
+GAIN = 4.0
+"""What a learned channel of the planes is divided by on its way out, and multiplied with again
+before it is used: so planes lie in [-1, 1], and a tanh seldom bends what they learn."""
 LEAST = 1e-6
 """Keeps the slope of a root finite."""
 
@@ -105,8 +108,8 @@ class Planes(nn.Module):
             x_BTW = block(x_BTW, text_BLW)
         x_BTW = self.norm(x_BTW)
         squares = x_BTW.reshape(batch * 3, side, side, self.shape.width).permute(0, 3, 1, 2)
-        # Bounded, so that files of few bits have a range that they know.
-        learned = self.widen(squares).tanh()
+        # Bounded, so that files of few bits have a range that they know; the head undoes the gain.
+        learned = (self.widen(squares) / GAIN).tanh()
         constants = self.constants.to(learned.dtype).repeat(batch, 1, 1, 1)
         planes: Tensor = torch.cat([constants, learned], 1)
         size = self.shape.plane_px
@@ -131,10 +134,15 @@ def _even_spread(layers: nn.Sequential) -> None:
 class Head(nn.Module):
     """Features of points (B x N x C) to distance, deformation and colour; ships as a program."""
 
+    gains: Tensor
+
     def __init__(self, shape: MeshShape) -> None:
         """The last layer starts near zero, so that the distance starts as that of a sphere."""
         super().__init__()
         self.radius = shape.radius
+        gains = torch.full((shape.channels,), GAIN)
+        gains[:COORDINATES] = 1
+        self.register_buffer("gains", gains, persistent=False)
         widths = [shape.channels, *[shape.hidden] * shape.hidden_layers]
         layers: list[nn.Module] = []
         for into, out in pairwise(widths):
@@ -147,14 +155,14 @@ class Head(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return B x N x 7: distance, deformation from -1 to 1, colour from 0 to 1."""
-        made = self.last(self.layers(features)).float()
+        made = self.last(self.layers(features * self.gains)).float()
         sdf = self._sphere(features) + made[..., :1]
         return torch.cat([sdf, made[..., 1:4].tanh(), made[..., 4:].sigmoid()], -1)
 
     def distance(self, features: Tensor) -> Tensor:
         """Return the first channel of `forward` alone, B x N."""
         weight, bias = self.last.weight[:1], self.last.bias[:1]
-        made = F.linear(self.layers(features), weight, bias).float()
+        made = F.linear(self.layers(features * self.gains), weight, bias).float()
         return (self._sphere(features) + made)[..., 0]
 
     def _sphere(self, features: Tensor) -> Tensor:

@@ -23,10 +23,12 @@ PROFILES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "toy": False,
             "seconds": 900.0,
             "batch": 16,
-            "volume_px": 64,
-            "coarse": 48,
-            "fine": 48,
+            "volume_px": 48,
+            "coarse": 32,
+            "fine": 24,
             "mesh_px": 128,
+            "lr": 1e-3,
+            "mesh_lr": 3e-4,
         },
     }
 )
@@ -61,9 +63,9 @@ class MeshRecipe:
     """More samples of a ray, where the surface is."""
     mesh_px: int = 64
     """Side of the renders of stage two; the guide sees them at its own size."""
-    lr: float = 1e-3
-    mesh_lr: float = 3e-4
-    """Rate of stage two."""
+    lr: float = 5e-3
+    mesh_lr: float = 1.5e-3
+    """Rate of stage two; a wider network wants less of both."""
     last_step: float = 0.5
     """Last step of the guide in use at the end, as a part of all; at the start it is 0.98."""
     eikonal: float = 0.02
@@ -135,7 +137,7 @@ def mesh_recipe(*, profile: str | None = None, **changes: Any) -> MeshRecipe:
     Raises EdgekitError for a value that cannot be meant or a key that does not exist.
 
     >>> mesh_recipe(profile="gpu", seconds=60).volume_px
-    64
+    48
     """
     profile = profile or "cpu"
     if profile not in PROFILES:
