@@ -201,7 +201,7 @@ def test_a_plan_for_a_views_teacher_names_its_budget(tmp_path, capsys):
 
     plan = json.loads(said)
     assert code == 0
-    assert (plan["kind"], plan["seconds"], plan["resolution"]) == ("views", 5, 32)
+    assert (plan["kind"], plan["seconds"], plan["resolution"]) == ("views", 5, 24)
     assert not (tmp_path / "v").exists()
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo
 from torch import Tensor, nn
 
 from edgekit.core.errors import BadInput
@@ -78,9 +79,16 @@ LEAST_BLUR = 0.2
 """Standard deviation of noise below which a picture's errors are not weighted more."""
 
 TOY_SETTINGS = ViewsSettings(
-    size=TOY, seconds=30, batch=32, seeds=1, views=4, peak_rate=1e-3, log_every=10
+    size=TOY,
+    toys=tuple(split()[1]),
+    seconds=30,
+    batch=32,
+    seeds=1,
+    views=48,
+    peak_rate=1.5e-3,
+    log_every=10,
 )
-"""To try the command; with half an hour of `seconds` on one core, things can be told apart."""
+"""To try the command; with half an hour of `seconds` on one core, eight toys can be told apart."""
 
 
 def fit_views(
@@ -107,6 +115,7 @@ def fit_views(
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
+        torch._dynamo.config.suppress_errors = True  # a failed compile falls back to eager
     state = _state(work, settings, device)
     begun = time.monotonic()
     banks = _banks(settings, device, report)

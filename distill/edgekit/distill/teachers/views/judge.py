@@ -127,8 +127,8 @@ class JudgeSettings:
         return {name: facts[name] for name in facts if name not in ("seconds", "steps")}
 
 
-TOY_SETTINGS = JudgeSettings(width=8, seconds=10, batch=16, seeds=1, views=1)
-"""To try the command."""
+TOY_SETTINGS = JudgeSettings(width=16, seconds=30, batch=48, seeds=2, views=6)
+"""To try the command; some minutes of `seconds` on one core make a judge of use."""
 
 
 def fit_judge(

@@ -56,8 +56,8 @@ class ViewSize:
 
 
 TOY = ViewSize(
-    size_px=32,
-    unet=(96, 128),
+    size_px=24,
+    unet=(64, 96),
     patch=4,
     layers=1,
     time=128,
@@ -67,7 +67,7 @@ TOY = ViewSize(
     groups=8,
     vocabulary=640,
 )
-"""Learns the toys, coarsely, in some tens of minutes on one core."""
+"""Learns a few toys, coarsely, in some tens of minutes on one core."""
 TINY = ViewSize(
     size_px=16, unet=(8, 16), layers=1, time=16, text=16, text_layers=1, heads=2, groups=4,
     vocabulary=600,
