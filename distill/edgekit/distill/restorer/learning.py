@@ -197,8 +197,11 @@ class Ahead:
     def __init__(self, task: Task, device: torch.device) -> None:
         """Start nothing yet."""
         self.task, self.device = task, device
-        self.pool = ThreadPoolExecutor(1) if device.type == "cuda" else None
-        self.stream = torch.cuda.Stream(device) if self.pool else None  # type: ignore[no-untyped-call]
+        self.pool: ThreadPoolExecutor | None = None
+        if device.type == "cuda":
+            self.pool = ThreadPoolExecutor(1)
+            self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            self.stream.wait_stream(torch.cuda.current_stream(device))
         self.coming: dict[int, Future[tuple[Batch, torch.cuda.Event]]] = {}
         self.steps: deque[torch.cuda.Event] = deque()
 
