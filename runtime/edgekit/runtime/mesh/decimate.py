@@ -55,7 +55,7 @@ def decimated(mesh: Mesh, budget: int, *, seed: int = 0) -> Mesh:
         if len(edges) == 0:
             if pool == WIDEST_POOL:
                 raise QualityFailed(
-                    f"the mesh needs {len(triangles)} triangles to stay closed, not {budget}",
+                    f"the mesh stays closed down to {len(triangles)} triangles, not {budget}",
                     hint=f"ask for at least {len(triangles)} triangles",
                 )
             pool = WIDEST_POOL

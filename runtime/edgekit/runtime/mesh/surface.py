@@ -16,7 +16,7 @@ SMALLEST_SHARE = 0.02
 _LEAST = 1e-12
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Mesh:
     """Triangles in the world (x right, y up, z towards the viewer), counter-clockwise outside.
 
