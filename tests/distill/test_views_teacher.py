@@ -1,3 +1,4 @@
+import json
 import math
 import time
 from dataclasses import replace
@@ -7,10 +8,12 @@ import pytest
 import torch
 from PIL import Image
 from tests.distill.test_views_world import write_meshes
+from transformers import CLIPTokenizer
 
 from edgekit.core.errors import BadInput
 from edgekit.distill.mesh.guide import Guide
 from edgekit.distill.render.views import cameras_at, random_cameras
+from edgekit.distill.teachers.networks import token_ids
 from edgekit.distill.teachers.views import judge as judges
 from edgekit.distill.teachers.views.bank import Bank, mesh_bank, world_bank
 from edgekit.distill.teachers.views.fit import ViewsSettings, fit_views
@@ -42,8 +45,9 @@ def trained(tmp_path_factory):
         size=TINY,
         toys=FEW,
         seconds=1e6,
-        steps=12,
+        steps=40,
         batch=8,
+        peak_rate=1e-2,
         seeds=1,
         views=1,
         meshes=meshes,
@@ -94,23 +98,40 @@ def test_training_stops_on_time_continues_and_is_left_alone_when_done(trained):
     again = fit_views(settings, folder, device=CPU)
 
     assert first is None
-    assert facts["steps"] == 12
+    assert facts["steps"] == 40
     assert facts["prompts"] == {"toys": 4, "captions": 2}
     assert again == facts
     assert (folder / "unet").stat().st_mtime_ns == stamp
     assert Image.open(folder / "preview.png").size == (4 * 16, 8 * 16)
 
 
+def test_the_loss_falls(trained):
+    lines = [json.loads(line) for line in (trained[0] / "work/log.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if "loss" in line]
+
+    assert len(losses) >= 38
+    assert sum(losses[-8:]) < 0.8 * sum(losses[:8])
+
+
+def test_words_are_spelled_alike_before_and_after_saving(trained):
+    texts = ["a red striped cone with a hat", "post", "zygote", ""]
+
+    before = CLIPTokenizer.from_pretrained(trained[0] / "work" / "tokenizer")
+
+    saved = load_views(trained[0]).networks.tokenizer
+    assert torch.equal(token_ids(before, texts), token_ids(saved, texts))
+
+
 def test_more_steps_continue_from_the_old_ones_and_other_settings_do_not(trained):
     folder, settings, _, _ = trained
 
     with pytest.raises(BadInput, match="other settings"):
-        fit_views(replace(settings, seed=1, steps=13), folder, device=CPU)
+        fit_views(replace(settings, seed=1, steps=41), folder, device=CPU)
 
     log = (folder / "work" / "log.jsonl").read_text()
-    longer = fit_views(replace(settings, steps=13), folder, device=CPU)
+    longer = fit_views(replace(settings, steps=41), folder, device=CPU)
     added = (folder / "work" / "log.jsonl").read_text()[len(log) :]
-    assert longer["steps"] == 13
+    assert longer["steps"] == 41
     assert added.count('"loss"') <= 1
 
 
