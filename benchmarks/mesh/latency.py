@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edgekit.benchmarks.host import host_facts
+from edgekit.benchmarks.host import host_facts, load_average
 from edgekit.core.manifest import read_bundle
 from edgekit.core.store import write_json
 from edgekit.runtime.bundle import bundle_folder
@@ -40,9 +40,11 @@ def main() -> None:
     value = {
         "protocol": f"mesh-1/{given.calls} meshes in turns after one/{given.target}."
         f"{given.precision}/{manifest.mesh.cells} cells",
+        "teacher": manifest.student.teacher,
         "clock": "processor time",
         "threads": 1,
         "host": host_facts(),
+        "load_average": load_average(),
         **measured(generator, list(manifest.mesh.prompts), given.calls),
     }
     write_json(given.out, value)

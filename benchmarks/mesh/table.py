@@ -284,12 +284,15 @@ def seconds(runs: Sequence[Row], latency: Row | None) -> list[str]:
         return networks
     told = [
         f"{latency['protocol']}; {latency['clock']}, {latency['threads']} thread of "
-        f"{latency['host']['cpu']}; median and worst.",
+        f"{latency['host']['cpu']} (load {latency['load_average']:.0f} on "
+        f"{latency['host']['cores']} cores: other work ran beside it); median and worst; "
+        f"{'random weights' if latency['teacher'] == 'none' else 'trained weights'}.",
         "",
         "| stage | textured s | worst | plain s | worst |",
         "|---|---|---|---|---|",
     ]
-    for stage in dict.fromkeys([*latency["textured"], *latency["plain"]]):
+    stages = dict.fromkeys([*latency["textured"], *latency["plain"]])
+    for stage in sorted(stages, key=lambda name: name == "whole"):
         cells = []
         for kind in ("textured", "plain"):
             values = latency[kind].get(stage)
