@@ -14,11 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from arms import apart
 from measures import pictures, read_solid
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from edgekit.distill.render.views import ring
+from edgekit.distill.teachers.views.world import prompts as world_prompts
+from edgekit.distill.teachers.views.world import split
 
 SIDES = 4
 LABEL_PX = 30
@@ -28,7 +31,7 @@ INK = (40, 40, 44)
 
 
 def main() -> None:
-    """Draw the unseen prompts of a run and as many seen ones."""
+    """Draw the unseen prompts of a run, or as many seen ones."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path, help="folder of experiment.py")
     parser.add_argument("--arm", default="atom")
@@ -39,12 +42,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     rows = [json.loads(line) for line in (given.runs / "scores.jsonl").read_text().splitlines()]
+    asked = {"unseen": split()[1], "seen": apart(world_prompts())}
     meshes = [
         mesh
         for row in rows
         if (row["kind"], row["seed"]) == (given.arm, given.seed) and row.get("last", True)
         for mesh in row["meshes"]
-        if given.prompts == "all" or mesh["seen"] == (given.prompts == "seen")
+        if given.prompts == "all" or mesh["prompt"] in asked[given.prompts]
     ]
     told = [(m["prompt"], m.get("r"), given.runs / m["file"]) for m in meshes if m.get("file")]
     given.out.parent.mkdir(parents=True, exist_ok=True)
