@@ -92,7 +92,7 @@ def test_the_saved_file_holds_the_mesh_that_python_makes(seen, meshes):
 
 
 def test_the_screen_tells_its_parts_and_their_times(seen):
-    assert seen["screens"] == [True, False, False, True]
+    assert seen["screens"] == [True, False, False, True, False]
     assert all(seen["mesh"][name] > 0 for name in ("planes", "field", "surface", "colors", "total"))
     assert "a blue cube with a hat" in seen["label"]
     assert seen["said"].startswith("Done.")
@@ -108,6 +108,10 @@ def test_it_turns_by_itself_only_where_motion_is_welcome_and_until_it_is_touched
     assert seen["still"] == "false"
     assert seen["turned"]
     assert seen["stopped"] == "false"
+
+
+def test_words_that_are_asked_for_last_win(seen):
+    assert seen["last"] == PROMPTS.train[1]
 
 
 def test_an_unknown_word_is_said_and_the_mesh_stays(seen):

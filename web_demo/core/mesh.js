@@ -1,11 +1,11 @@
 /** A mesh generator opened for use: words to planes, planes to a field on a lattice, the field to a mesh. */
 import { golden, started } from "./engine.js";
+import { EdgekitError } from "./errors.js";
 import { extracted, VALUES } from "./mesh_extract.js";
 import { featuresAt, latticeFeatures, toPlanes } from "./mesh_field.js";
 import { vertexNormals, withoutCrumbs } from "./mesh_surface.js";
 import { readWords, textOf } from "./mesh_words.js";
 import { alike, asset, openPart } from "./parts.js";
-import { EdgekitError } from "./errors.js";
 
 /**
  * @typedef {{positions: Float32Array, normals: Float32Array, colors: Float32Array, triangles: Uint32Array}} Mesh
@@ -16,6 +16,8 @@ import { EdgekitError } from "./errors.js";
 const EXACT = ["fp32", "fp16"];
 
 export class Sculptor {
+  #last = Promise.resolve();
+
   /** @param {any} bundle its manifest says how large the lattice is, in `mesh` */
   constructor(bundle, entry, engine, field, words) {
     this.bundle = bundle;
@@ -46,13 +48,19 @@ export class Sculptor {
   }
 
   /**
-   * Make the mesh of a prompt; says how long each part took, in milliseconds.
+   * Make the mesh of a prompt, after those that were asked for before; says how long each part took, in milliseconds.
    *
    * @param {string} prompt
    * @param {(done: number, total: number) => Promise<void> | void} report after every part of the lattice
    * @returns {Promise<Mesh & {spent: Record<string, number>}>}
    */
-  async make(prompt, report = () => {}) {
+  make(prompt, report = () => {}) {
+    const made = this.#last.then(() => this.#made(prompt, report));
+    this.#last = made.catch(() => {});
+    return made;
+  }
+
+  async #made(prompt, report) {
     const { cells, deform } = this.bundle.manifest.mesh;
     const clock = new Clock();
     const text = textOf(prompt, this.words);

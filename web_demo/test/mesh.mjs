@@ -100,6 +100,16 @@ try {
   await page.keyboard.press("Home");
   facts.stopped = await page.getAttribute("#turn", "aria-pressed");
 
+  // Asked twice at once, the last words win.
+  await page.evaluate(([first, second]) => {
+    for (const words of [first, second]) {
+      document.getElementById("prompt").value = words;
+      document.getElementById("prompting").requestSubmit();
+    }
+  }, ["a red cone", prompt]);
+  await page.waitForFunction(() => document.getElementById("status").textContent.startsWith("Done."));
+  facts.last = JSON.parse(await value("mesh")).prompt;
+
   // What is not understood is said, and the mesh stays.
   await submit("xylophone");
   await page.waitForFunction(() => document.getElementById("status").classList.contains("error"));
@@ -122,7 +132,7 @@ try {
   const models = Number(await value("models"));
   await page.selectOption("#bundle", { index: 1 });
   await page.waitForFunction((n) => Number(document.body.dataset.models) > n, models);
-  facts.screens.push(await page.isVisible("#sculpture"), await page.isVisible("#stage"));
+  facts.screens.push(await page.isVisible("#sculpture"), await page.isVisible("#stage"), await page.isVisible("#spent"));
 
   // Without WebGL the mesh is made all the same, and can be saved.
   const plain = await context.newPage();

@@ -1,7 +1,7 @@
 /** The screen of a mesh generator: a prompt, the mesh that a worker makes of it, its file. */
 import { EdgekitError } from "../core/errors.js";
 import { glb } from "../core/mesh_glb.js";
-import { $, download, guarded, on, say, shown } from "./dom.js";
+import { $, download, on, say, shown } from "./dom.js";
 import { Viewer } from "./mesh_viewer.js";
 
 export const FORM = "mesh";
@@ -12,14 +12,23 @@ export function showMeshScreen(manifest) {
   const here = manifest.form === FORM;
   for (const id of ["sculpture", "prompting"]) $(id).hidden = !here;
   for (const id of ["stage", "sources"]) $(id).hidden = here;
-  if (!here) {
-    screen.viewer?.turn(false);
-    return;
-  }
+  screen.viewer?.turn(false);
+  $("turn").setAttribute("aria-pressed", "false");
+  $("spent").hidden = true;
+  if (!here) return;
   $("latency").hidden = true;
+  clear();
   $("prompts").replaceChildren(...manifest.mesh.prompts.map((prompt) => new Option(prompt)));
   $("examples").replaceChildren(...manifest.mesh.prompts.slice(0, 8).map(example));
-  $("prompt").value ||= manifest.mesh.prompts[0] ?? "";
+  $("prompt").value = manifest.mesh.prompts[0] ?? "";
+}
+
+/** Forget the mesh of the bundle before. */
+function clear() {
+  screen.mesh = null;
+  screen.viewer?.show(null);
+  for (const id of ["save-mesh", "turn"]) $(id).disabled = true;
+  $("mesh").setAttribute("aria-label", "No mesh yet");
 }
 
 function example(prompt) {
@@ -99,7 +108,6 @@ function progress(done, total) {
 
 function describe(mesh, prompt, total) {
   const [vertices, triangles] = [mesh.positions.length / 3, mesh.triangles.length / 3];
-  $("sculpture").removeAttribute("data-empty");
   $("mesh").setAttribute("aria-label", `A mesh of ${prompt}; arrow keys turn it, plus and minus move the camera, Home brings it back`);
   for (const [name, ms] of Object.entries({ ...mesh.spent, total })) $(`spent-${name}`).textContent = shown(ms);
   $("spent").hidden = false;

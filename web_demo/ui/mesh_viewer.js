@@ -61,10 +61,11 @@ export class Viewer {
     new ResizeObserver(() => this.#again()).observe(canvas);
   }
 
-  /** Show a mesh: positions and normals as floats, colours from 0 to 1, triangles as indices. */
+  /** Show a mesh (positions and normals as floats, colours from 0 to 1, triangles as indices), or none. */
   show(mesh) {
     const gl = this.#gl;
     this.#mesh = mesh;
+    if (!mesh) return this.draw();
     [mesh.positions, mesh.normals, mesh.colors].forEach((values, i) => {
       gl.bindBuffer(gl.ARRAY_BUFFER, this.#parts.buffers[i]);
       gl.bufferData(gl.ARRAY_BUFFER, values, gl.STATIC_DRAW);
