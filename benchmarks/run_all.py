@@ -140,6 +140,7 @@ RESULTS: Mapping[str, Measurement] = {
             "benchmarks/mesh/files.py --make {work}/things",
             "edgekit export {work}/things --target onnx --target android",
             "benchmarks/mesh/files.py --run {work}/things --browser --out {out}/files.json",
+            "edgekit export {work}/things --target ios --timeout 7200",  # its records: apple.json
             "benchmarks/mesh/latency.py {work}/things --out {out}/latency.json",
             "benchmarks/mesh/table.py",
         )
