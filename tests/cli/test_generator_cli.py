@@ -52,7 +52,7 @@ def test_a_teacher_and_prompts_become_a_student_folder_once(capfd, tmp_path, tea
 
 
 def test_the_plan_names_every_value_of_the_recipe(capfd, tmp_path, teacher):
-    (tmp_path / "r.toml").write_text('loss = "sds"\nbatch = 9\n')
+    (tmp_path / "r.toml").write_text('loss = "asd"\nbatch = 9\n')
     more = ["--recipe", tmp_path / "r.toml", "--seconds", 90, "--guidance", 3, "--stage-one", 0.5]
 
     code, out, _ = edgekit(
@@ -62,7 +62,7 @@ def test_the_plan_names_every_value_of_the_recipe(capfd, tmp_path, teacher):
     plan = json.loads(out)
     assert code == 0
     assert (plan["prompts"], plan["unseen"], plan["out"]) == (56, 8, "runs/things")
-    assert (plan["loss"], plan["batch"], plan["seconds"]) == ("sds", 9, 90)
+    assert (plan["loss"], plan["batch"], plan["seconds"]) == ("asd", 9, 90)
     assert (plan["guidance"], plan["stage_one"]) == (3, 0.5)
 
 

@@ -126,7 +126,7 @@ def distill(
     seconds: float | None = typer.Option(
         None, help="mesh: time of the training, over all its continuations; default: 300."
     ),
-    loss: str | None = typer.Option(None, help="mesh: asd (default) or sds."),
+    loss: str | None = typer.Option(None, help="mesh: sds (default), or asd."),
     guidance: float | None = typer.Option(
         None, help="mesh: how far the text pulls beyond plain prediction; 1: not at all."
     ),

@@ -44,7 +44,8 @@ class MeshRecipe:
     profile: str = "cpu"
     toy: bool = True
     """A network of some ten thousand weights and a coarse lattice."""
-    loss: Distillation = "asd"
+    loss: Distillation = "sds"
+    """"asd" needs a good teacher: with one of some minutes every prompt became a black ball."""
     guidance: float = 5.0
     """How much further than plain prediction the text pulls; 1 is none."""
     seconds: float = 300.0
