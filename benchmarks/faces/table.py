@@ -316,7 +316,8 @@ def speed(latency: Row | None) -> str:
     return (
         f"{latency['protocol']}, {latency['clock']}, {latency['device']} "
         f"({latency['host']['processor']}), median of "
-        f"{len(next(iter(latency['milliseconds'].values())))} calls in turns; "
+        f"{len(next(iter(latency['milliseconds'].values())))} calls in turns "
+        f"({len(latency['milliseconds'].get('fifty steps', ()))} of fifty steps); "
         f"{latency['parameters'] / 1e6:.1f} M weights.\n\n"
         f"| way, ms | {' | '.join(by_runner)} |\n|---|{'---|' * len(by_runner)}\n{rows}\n\n"
         f"A person's keys and values take {latency['memory_bytes']:,} bytes, a code "
