@@ -22,9 +22,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from torch import fx
 
 from edgekit.benchmarks.devices.browser import browser
 from edgekit.benchmarks.host import host_facts, load_average
@@ -32,8 +33,7 @@ from edgekit.core.manifest import ModelEntry, read_bundle
 from edgekit.core.seams import Port, Session
 from edgekit.core.store import write_json
 from edgekit.core.tensors import Batch
-from edgekit.export.program import _run as run_program
-from edgekit.export.program import read_student, saved_program
+from edgekit.export.program import Program, read_student, run, saved_program
 from edgekit.runtime.apps.web import build_site, server
 from edgekit.runtime.bundle import OpenBundle
 from edgekit.runtime.mesh.extract import extracted
@@ -163,23 +163,24 @@ class Saved:
 
     def __init__(self, folder: Path) -> None:
         """Load the program of a student folder."""
-        self.student = read_student(folder)
-        self.module = saved_program(self.student).module()
+        student = read_student(folder)
+        module = cast(fx.GraphModule, saved_program(student).module())
+        self.program = Program(module, student.inputs, student.outputs)
 
     @property
     def inputs(self) -> tuple[Port, ...]:
         """What the program takes."""
-        return self.student.inputs
+        return self.program.inputs
 
     @property
     def outputs(self) -> tuple[Port, ...]:
         """What it gives."""
-        return self.student.outputs
+        return self.program.outputs
 
     def run(self, feeds: Mapping[str, Batch]) -> Mapping[str, Batch]:
         """Call it."""
         given = {name: np.ascontiguousarray(value) for name, value in feeds.items()}
-        return run_program(self.module, self.inputs, self.outputs, given)
+        return run(self.program, given)
 
 
 def student_meshes(run: Path, prompts: tuple[str, ...], cells: int) -> list[dict[str, Any]]:
