@@ -7,7 +7,8 @@
 The judge is a classifier that shares no toy, view or weight with the teacher. Three arms are scored
 on the same prompts and cameras: renders of toys that nobody was trained on (what a perfect teacher
 scores), what the teacher drew, and what it drew scored against the next prompt and the next camera
-(what a teacher that does not listen scores).
+(what a teacher that does not listen scores). `camera` needs no judge: is a picture nearer to the
+render from its camera than to that from a quarter turn on?
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ import torch
 
 from edgekit.benchmarks.host import host_facts, load_average
 from edgekit.core.store import read_json, write_json
-from edgekit.distill.render.views import random_backgrounds, random_cameras
+from edgekit.distill.render.views import cameras_at, random_backgrounds, random_cameras
 from edgekit.distill.teachers.views.guide import load_views
 from edgekit.distill.teachers.views.judge import load_judge
 from edgekit.distill.teachers.views.sampling import drawn
-from edgekit.distill.teachers.views.score import eyes_expected, renders, scored
+from edgekit.distill.teachers.views.score import eyes_expected, from_where, renders, scored
 from edgekit.distill.teachers.views.world import prompts, split
 
 UNSEEN_SEED = 30_000
@@ -55,6 +56,7 @@ def main() -> None:
     backgrounds = random_backgrounds(len(asked), generator, device)
     real = renders(asked, cameras, guide.size_px, backgrounds, seed=UNSEEN_SEED)
     arms = {"renders": scored(judge, real, asked, eyes)}
+    arms["renders"]["camera"] = from_where(real, asked, cameras)
     shifted = asked[options.views :] + asked[: options.views]
     seconds = {}
     for guidance in options.guidance:
@@ -75,7 +77,10 @@ def main() -> None:
         name = f"guidance {guidance:g}"
         seconds[name] = time.process_time() - begun
         arms[name] = scored(judge, made, asked, eyes)
-        arms[f"{name}, next prompt and camera"] = scored(judge, made, shifted, eyes.roll(1))
+        arms[name]["camera"] = from_where(made, asked, cameras)
+        control = scored(judge, made, shifted, eyes.roll(1))
+        control["camera"] = from_where(made, asked, cameras_at(cameras.yaw.roll(1), cameras.pitch))
+        arms[f"{name}, next prompt and camera"] = control
     manifest = read_json(options.teacher / "manifest.json")
     facts = {name: manifest[name] for name in ("parameters", "steps", "seconds", "device", "size")}
     trained = {**facts, "batch": manifest["batch"], "prompts": manifest["prompts"]}

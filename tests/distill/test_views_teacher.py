@@ -15,6 +15,7 @@ from edgekit.distill.mesh.guide import Guide
 from edgekit.distill.render.views import cameras_at, random_cameras
 from edgekit.distill.teachers.networks import token_ids
 from edgekit.distill.teachers.views import judge as judges
+from edgekit.distill.teachers.views import score
 from edgekit.distill.teachers.views.bank import Bank, mesh_bank, world_bank
 from edgekit.distill.teachers.views.fit import ViewsSettings, fit_views
 from edgekit.distill.teachers.views.guide import ViewsGuide, load_guide, load_views
@@ -299,3 +300,20 @@ def test_disturbed_pictures_are_others_within_range_and_the_same_for_the_same_di
     assert change.max() < 0.4
     assert np.isfinite(float(made.sum()))
     assert math.isfinite(float(change.sum()))
+
+
+def test_pictures_are_scored_by_what_they_show_and_from_where(judged):
+    judge = judges.load_judge(judged[0])
+    asked = ["a rainbow heart", "a black and white fish", "a yellow star"] * 4
+    cameras = random_cameras(12, dice(5))
+    backgrounds = torch.rand(12, 3, generator=dice(6))
+    real = score.renders(asked, cameras, 32, backgrounds, seed=7)
+    turned = cameras_at(cameras.yaw + math.pi / 2, cameras.pitch)
+
+    right = score.scored(judge, real, asked, score.eyes_expected(asked, cameras))
+
+    wrong = score.scored(judge, real, asked[1:] + asked[:1], score.eyes_expected(asked, cameras))
+    assert right["prompt"] > wrong["prompt"] + 0.3
+    assert right["eyes"] == wrong["eyes"]
+    assert score.from_where(real, asked, cameras) > 0.8
+    assert score.from_where(real, asked, turned) < 0.5

@@ -60,7 +60,7 @@ class ViewsSettings:
     """A folder of captioned meshes; those of held-out captions are left out."""
     share_meshes: float = 0.5
     """Part of a batch that shows captioned meshes, if there are any."""
-    peak_rate: float = 4e-4
+    peak_rate: float = 8e-4
     no_text: float = 0.1
     """Part of a batch that is not told what it shows, so that the text can be stressed later."""
     seed: int = 0
@@ -88,7 +88,7 @@ TOY_SETTINGS = ViewsSettings(
     peak_rate=1.5e-3,
     log_every=10,
 )
-"""To try the command; with half an hour of `seconds` on one core, eight toys can be told apart."""
+"""To try the command; with half an hour of `seconds` on one core, it hears the words."""
 
 
 def fit_views(

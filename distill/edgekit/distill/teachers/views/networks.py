@@ -34,9 +34,9 @@ class ViewSize:
     """Widths of both networks; the default has 30 M parameters and is meant for 64 pixels."""
 
     size_px: int = 64
-    unet: tuple[int, ...] = (64, 128, 192, 256)
+    unet: tuple[int, ...] = (96, 192, 256)
     """Channels of each level; all but the first attend to the text."""
-    patch: int = 1
+    patch: int = 2
     """Pixels a side that the U-Net sees as one, with that many more channels."""
     layers: int = 2
     time: int = 256
@@ -69,7 +69,7 @@ TOY = ViewSize(
 )
 """Learns a few toys, coarsely, in some tens of minutes on one core."""
 TINY = ViewSize(
-    size_px=16, unet=(8, 16), layers=1, time=16, text=16, text_layers=1, heads=2, groups=4,
+    size_px=16, unet=(8, 16), patch=1, layers=1, time=16, text=16, text_layers=1, heads=2, groups=4,
     vocabulary=600,
 )  # fmt: skip
 """Learns nothing in no time: for tests."""

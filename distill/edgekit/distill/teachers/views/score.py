@@ -6,12 +6,13 @@ Shape key:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from edgekit.distill.render.views import Cameras
+from edgekit.distill.render.views import Cameras, cameras_at
 from edgekit.distill.teachers.views.bank import EYES_SEEN
 from edgekit.distill.teachers.views.judge import SIZE_PX, WORDS, Judge, labels_of
 from edgekit.distill.teachers.views.renders import cutouts, seen
@@ -57,3 +58,19 @@ def renders(
         cut = cutouts(world_mesh(prompt, seed), cameras[place : place + 1], size_px)[0]
         pictures.append(cut[:3] + (1 - cut[3:]) * backgrounds[place][:, None, None])
     return torch.stack(pictures)
+
+
+def from_where(pictures: Tensor, asked: Sequence[str], cameras: Cameras) -> float:
+    """Return the share of `pictures` that look more like their view than one a quarter turn on.
+
+    Both views are rendered over the color of the picture's own border; guessing gives a half.
+    """
+    border = torch.cat([pictures[..., 0, :], pictures[..., -1, :]], -1).median(-1).values
+    turned = cameras_at(cameras.yaw + math.pi / 2, cameras.pitch)
+    errors = [
+        (renders(asked, where, pictures.shape[-1], border, seed=0) - pictures)
+        .square()
+        .mean((1, 2, 3))
+        for where in (cameras, turned)
+    ]
+    return float((errors[0] < errors[1]).float().mean())
