@@ -22,10 +22,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from torch import fx
 
 from edgekit.benchmarks.devices.browser import browser
 from edgekit.benchmarks.host import host_facts, load_average
@@ -164,7 +163,7 @@ class Saved:
     def __init__(self, folder: Path) -> None:
         """Load the program of a student folder."""
         student = read_student(folder)
-        module = cast(fx.GraphModule, saved_program(student).module())
+        module = saved_program(student).module()
         self.program = Program(module, student.inputs, student.outputs)
 
     @property
