@@ -11,6 +11,7 @@ from torch import nn
 from edgekit.core.errors import BadInput, TargetUnsupported
 from edgekit.core.manifest import BundleManifest, read_bundle
 from edgekit.core.store import MANIFEST, file_sha256, read_json, write_json
+from edgekit.export import bundle as bundle_module
 from edgekit.export.bundle import export_student
 from edgekit.export.entries import form_of
 from edgekit.export.program import read_student
@@ -40,15 +41,8 @@ def student_of(folder: Path, **facts: object) -> Path:
 
 
 def exported(student: Path, out: Path, **more: object) -> BundleManifest:
-    return export_student(
-        student,
-        ["onnx"],
-        out,
-        open_session=open_session,
-        precisions=["fp32"],
-        isolated=False,
-        **more,
-    )
+    kept = {"open_session": open_session, "precisions": ["fp32"], "isolated": False}
+    return export_student(student, ["onnx"], out, **(kept | more))
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +84,24 @@ def test_parts_and_assets_travel_in_the_bundle(bundle):
     assert made.mesh is not None
     assert made.mesh.prompts == ("a blue cone", "a red cone")
     assert made.form == "mesh"
+
+
+def test_a_bundle_stays_whole_when_the_export_of_more_files_ends_behind_its_parts(
+    generator, bundle, monkeypatch
+):
+    run_jobs = bundle_module.run_jobs
+
+    def until_the_bundle(jobs, *args, **more):
+        if jobs[0].student == generator:
+            raise KeyboardInterrupt
+        run_jobs(jobs, *args, **more)
+
+    monkeypatch.setattr(bundle_module, "run_jobs", until_the_bundle)
+    with pytest.raises(KeyboardInterrupt):
+        exported(generator, bundle, precisions=["fp32", "fp16"])
+
+    assert read_bundle(bundle, check_files=True).form == "mesh"
+    assert len(read_bundle(bundle / "field").models) == 2
 
 
 def test_the_runtime_opens_a_part_and_names_an_asset(bundle):

@@ -126,6 +126,7 @@ def export_student(
         done = _finished(out, recipe, options, wanted)
         if done is not None and (done.form, done.parts) == (form_of(source), made):
             return done
+        _keep_whole(out, made)
         judge = reference_of(open_session) or ""
         if cache is not None:
             for row in wanted:
@@ -141,6 +142,14 @@ def export_student(
                     if (record := _record(out, recipe, options, row)) is not None:
                         cache.keep(record, judge, out)
         return _assembled(source, recipe, wanted, out, made)
+
+
+def _keep_whole(out: Path, parts: tuple[PartEntry, ...]) -> None:
+    """Let a bundle that was finished before name its parts as they are now, whatever comes next."""
+    if (out / MANIFEST).is_file():
+        before = read_bundle(out)
+        if before.parts != parts:
+            write_bundle(out, before.model_copy(update={"parts": parts}))
 
 
 def _recipe(student: Student) -> str:
