@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import save
 from tests.golden.bundles import numbers
 
 from edgekit.core.errors import BadInput
@@ -59,7 +58,7 @@ def tables() -> dict[str, Any]:
 def words() -> dict[str, Any]:
     """A table of words, what prompts become, and which are refused with which sentences."""
     table = np.random.default_rng(2).standard_normal((len(WORDS), 3)).astype(np.float32)
-    data = save({"table": table}, metadata={"words": json.dumps(WORDS), "length": "6"})
+    data = stored(table)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "words.safetensors"
         path.write_bytes(data)
@@ -75,6 +74,15 @@ def words() -> dict[str, Any]:
         "refused": refused,
         "damaged": [base64.b64encode(data[:n]).decode() for n in (0, 40, len(data) - 4)],
     }
+
+
+def stored(table: np.ndarray) -> bytes:
+    """Return a safetensors file; its package puts the metadata in another order each time."""
+    place = {"dtype": "F32", "shape": list(table.shape), "data_offsets": [0, table.nbytes]}
+    facts = {"words": json.dumps(WORDS), "length": "6"}
+    header = json.dumps({"__metadata__": facts, "table": place}).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + table.tobytes()
 
 
 def planes() -> dict[str, Any]:
