@@ -26,7 +26,11 @@ from edgekit.distill.render.views import Cameras
 from edgekit.distill.teachers import networks
 
 KIND = "views-teacher"
-CAMERA_FEATURES = 8
+YAW_WAVES, PITCH_WAVES = 6, 2
+CAMERA_FEATURES = 2 * (YAW_WAVES + PITCH_WAVES)
+LOUDNESS = 2.5
+"""Size of the features. After 260 steps of a toy, this and six waves in place of three at size 1
+had made a wrong camera cost at least 1.6 times as much error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,19 +80,15 @@ TINY = ViewSize(
 
 
 def camera_features(cameras: Cameras) -> Tensor:
-    """Return B x F: the turn of a camera and its double, its height, and the height's fraction.
+    """Return B x F: sines and cosines of multiples of yaw and pitch.
 
     Distance and field are left out: all pictures are taken with the usual ones.
     """
-    yaw, pitch = cameras.yaw, cameras.pitch
-    steep = pitch * 3  # pitches span a radian: spread them over the circle
-    return torch.stack(
-        [
-            yaw.sin(), yaw.cos(), (2 * yaw).sin(), (2 * yaw).cos(),
-            (3 * yaw).sin(), (3 * yaw).cos(), steep.sin(), steep.cos(),
-        ],
-        1,
-    )  # fmt: skip
+    turns = [number * cameras.yaw for number in range(1, YAW_WAVES + 1)]
+    # Pitches span a radian: stretch them over the circle.
+    heights = [1.5 * number * cameras.pitch for number in range(1, PITCH_WAVES + 1)]
+    angles = torch.stack([*turns, *heights], 1)
+    return LOUDNESS * torch.cat([angles.sin(), angles.cos()], 1)
 
 
 def new_unet(size: ViewSize) -> UNet2DConditionModel:
