@@ -115,8 +115,8 @@ def snapshots(out: Path) -> Iterator[Snapshot]:
     for row in lines(out / "runs.jsonl"):
         recipe = json.dumps(row["recipe"])
         folder = out / "work" / f"{row['arm']}-{row['seed']}".replace(" ", "-")
-        if row["kind"] == "atom":
-            recipes[row["seed"]] = recipe
+        if row["prompt"] is None:
+            recipes.setdefault(row["seed"], recipe)
         for file in reversed(row["snapshots"]):
             path = folder / file
             if not path.is_file():
