@@ -37,7 +37,7 @@ ARMS = {
     arm.name: arm
     for arm in (
         Arm("atom", "both stages, all prompts, ASD"),
-        Arm("atom-sds", "the same with SDS", loss="sds"),
+        Arm("atom-sds", "both stages, all prompts, SDS", loss="sds"),
         Arm("stage-two", "stage two only", first=False),
         Arm("hyper", "hypernetwork over shared grids", network="hyper", lr=2e-3),
         Arm("per-prompt", "one prompt at a time, same head", network="planes", lr=1e-2),
