@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.distill.mesh_guides import ExactGuide, box, of_mesh
+from tests.distill.operators import HOST, Asked
 
 from edgekit.core.errors import BadInput, EdgekitError
 from edgekit.distill.mesh import fit
@@ -23,6 +24,9 @@ from edgekit.distill.mesh.stages import meshes
 from edgekit.distill.mesh.student import Prompts, read_generator
 from edgekit.distill.mesh.words import tokens, vocabulary
 from edgekit.distill.render.views import ring
+from edgekit.distill.teachers.journal import Clock
+from edgekit.distill.teachers.views.guide import ViewsGuide
+from edgekit.distill.teachers.views.networks import TINY, fresh_networks
 
 ROOT = Path(__file__).parents[2]
 BOXES = {
@@ -337,6 +341,24 @@ def test_files_of_prompts_that_cannot_be_used_are_refused(tmp_path, train, unsee
 
     with pytest.raises(BadInput, match=said):
         prompts_of(tmp_path / "train.txt", None if unseen is None else tmp_path / "unseen.txt")
+
+
+def test_a_step_of_volumes_with_a_teacher_of_views_can_be_a_cuda_graph(tmp_path):
+    """On a processor: nothing in it, forwards or backwards, waits for the device or the host."""
+    cpu, one = torch.device("cpu"), recipe(steps=4, batch=2)
+    guide = ViewsGuide(fresh_networks(TINY, list(BOXES), tmp_path, 0), identity="tiny")
+    network = fresh_generator(TOY, len(PROMPTS.words), seed=0)
+    stage = fit.stages(one)[0]
+    task = fit.MeshTask(network, guide, PROMPTS, one, stage, Clock(1.0, step_budget=4), cpu)
+    batch = task.batch(0)
+    # The optimizer of a GPU keeps its counts there; that of a processor does not.
+    task.learners["generator"].step = lambda loss: loss.backward()
+
+    with Asked(batch.values()) as asked:
+        task.advance(batch, None)
+
+    assert "convolution_backward" in asked.names
+    assert not asked.names & HOST
 
 
 def test_larger_lattices_and_other_seeds_make_other_weights():

@@ -217,8 +217,9 @@ def features_at(planes: Tensor, points: Tensor) -> Tensor:
     """
     batch, _, side, _ = planes.shape
     squares = planes.reshape(batch * 3, -1, side, side)
-    # grid_sample takes (column, row).
-    pairs = torch.stack([points[..., [1, 0]], points[..., [2, 0]], points[..., [2, 1]]], 1)
+    # grid_sample takes (column, row). Not by lists of numbers: a CUDA graph could not hold those.
+    x, y, z = points.unbind(-1)
+    pairs = torch.stack([torch.stack(pair, -1) for pair in ((y, x), (z, x), (z, y))], 1)
     found = F.grid_sample(
         squares, pairs.flatten(0, 1)[:, None], align_corners=True, padding_mode="border"
     )
