@@ -45,7 +45,7 @@ class MeshRecipe:
     toy: bool = True
     """A network of some ten thousand weights and a coarse lattice."""
     loss: Distillation = "sds"
-    """"asd" needs a good teacher: with one of some minutes every prompt became a black ball."""
+    """"sds" or "asd"; not compared with a good teacher yet (docs/mesh.md)."""
     guidance: float = 5.0
     """How much further than plain prediction the text pulls; 1 is none."""
     seconds: float = 300.0

@@ -97,14 +97,8 @@ def solid(generator: Generator, prompts: Prompts) -> dict[str, Any]:
     """Return how many prompts give a mesh at all, and how much of the world the shapes fill."""
     shape, found = generator.shape, {}
     for name, some in (("train", prompts.train), ("unseen", prompts.unseen)):
-        inside = [
-            float(
-                (generator.on_lattice(generator.codes(row[None]), shape.cells).sdf < 0)
-                .float()
-                .mean()
-            )
-            for row in tokens(some, prompts.words, shape.length)
-        ]
+        rows = tokens(some, prompts.words, shape.length)
+        inside = [_filled(generator, row[None]) for row in rows]
         filled = sum(inside) / max(1, len(inside))
         empty = sum(share == 0 for share in inside)
         found[name] = {"prompts": len(inside), "empty": empty, "filled": round(filled, 5)}
