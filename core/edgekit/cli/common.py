@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,21 @@ class Options:
 
 _DEFAULT = Options()
 _CURRENT: ContextVar[Options] = ContextVar("options", default=_DEFAULT)
+
+
+def typed_options(ctx: typer.Context) -> list[str]:
+    """Return the options that stand on the line; others come from a file or the environment."""
+    sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
+    return [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
+
+
+def refuse_others(ctx: typer.Context, taken: Collection[str], student: str) -> None:
+    """Raise EdgekitError if the line has an option that `student` does not take."""
+    if alien := [name for name in typed_options(ctx) if name not in taken]:
+        raise EdgekitError(
+            f"--{alien[0].replace('_', '-')} is not for {student}",
+            hint="leave it out; `edgekit distill --help` says which options are",
+        )
 
 
 def options() -> Options:

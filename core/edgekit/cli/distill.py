@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from edgekit.cli.common import RUNS, ConsoleReport, planned, show
+from edgekit.cli.common import RUNS, ConsoleReport, planned, show, typed_options
 from edgekit.core.errors import EdgekitError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -262,7 +262,7 @@ def _search(ctx: typer.Context, given: dict[str, Any], *, seed: int) -> Any:
     from edgekit.distill.search.settings import SearchSettings, seconds_of
 
     asked = {name: value for name, value in given.items() if value is not None}
-    typed = [name for name in ctx.params if _typed(ctx, name)]
+    typed = typed_options(ctx)
     if "mode" not in asked:
         # In a configuration or the environment they may wait for a search, on the line not.
         if idle := [
@@ -282,11 +282,6 @@ def _search(ctx: typer.Context, given: dict[str, Any], *, seed: int) -> Any:
     elif asked.get("trials"):
         asked["budget_s"] = float("inf")
     return SearchSettings(**asked)
-
-
-def _typed(ctx: typer.Context, name: str) -> bool:
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def _found(manifest: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from edgekit.cli.common import RUNS, ConsoleReport, note, planned, show
+from edgekit.cli.common import RUNS, ConsoleReport, note, planned, refuse_others, show
 from edgekit.core.errors import EdgekitError
 
 WHERE = ("teacher", "recipe", "prompts", "unseen")
@@ -23,12 +23,7 @@ def generator(
     Raises EdgekitError for an option that only another student has, or if no teacher is given.
     """
     taken = {"out", "student", *given, *shared}
-    typed = [name for name in ctx.params if _typed(ctx, name)]
-    if alien := [name for name in typed if name not in taken]:
-        raise EdgekitError(
-            f"--{alien[0].replace('_', '-')} is not for a mesh generator",
-            hint="leave it out; `edgekit distill --help` says which options are",
-        )
+    refuse_others(ctx, taken, "a mesh generator")
     from edgekit.distill.mesh.recipe import mesh_recipe, read_mesh_recipe
     from edgekit.distill.mesh.run import prompts_of
 
@@ -70,8 +65,3 @@ def _told(out: Path, manifest: Mapping[str, Any]) -> str:
         f"{manifest['seconds']:.0f} s; {asked - empty} of {asked} prompts give a mesh; look at "
         f'{out / "preview.png"}; next: edgekit mesh "{first}" --run {out} -o thing.glb'
     )
-
-
-def _typed(ctx: typer.Context, name: str) -> bool:
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"

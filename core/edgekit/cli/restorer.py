@@ -8,8 +8,7 @@ from typing import Any
 
 import typer
 
-from edgekit.cli.common import RUNS, ConsoleReport, planned, show
-from edgekit.core.errors import EdgekitError
+from edgekit.cli.common import RUNS, ConsoleReport, planned, refuse_others, show
 
 SHARED = ("out", "student", "faces", "form", "base", "encoder", "phone", "severity", "places")
 """Options that a restorer takes besides those of its recipe."""
@@ -24,12 +23,7 @@ def restorer(
     """
     names = {"size_px": "size"}
     taken = {*SHARED, *(names.get(name, name) for name in shared)}
-    typed = [name for name in ctx.params if _typed(ctx, name)]
-    if alien := [name for name in typed if name not in taken]:
-        raise EdgekitError(
-            f"--{alien[0].replace('_', '-')} is not for a restorer",
-            hint="leave it out; `edgekit distill --help` says which options are",
-        )
+    refuse_others(ctx, taken, "a restorer")
     from edgekit.distill.restorer.recipe import restorer_recipe
 
     given = {name: value for name, value in shared.items() if name != "profile"}
@@ -71,8 +65,3 @@ def _told(out: Path, manifest: Mapping[str, Any]) -> str:
         f"{source['psnr_db']:.1f}), feature distance {ours['perceptual']:.3f} "
         f"({source['perceptual']:.3f}); look at {out / 'preview.png'}; {following}"
     )
-
-
-def _typed(ctx: typer.Context, name: str) -> bool:
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"

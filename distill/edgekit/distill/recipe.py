@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from edgekit.core.errors import BadInput, EdgekitError, unknown_name
-from edgekit.core.store import value_sha256, write_bytes
+from edgekit.core.errors import EdgekitError, unknown_name
+from edgekit.core.store import value_sha256
 from edgekit.distill.ranks import as_ranks, ranks_as_text, ranks_of_text
+from edgekit.distill.recipe_files import (
+    check_keys,
+    check_name,
+    check_ranges,
+    read_values,
+    write_values,
+)
 
 PROFILES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -97,7 +103,7 @@ class Recipe:
             raise EdgekitError(
                 f"size_px = {self.size_px}", hint="choose a multiple of 32 from 64 to 1024"
             )
-        for key, low, high in (
+        ranges = (
             ("pairs", 16, 1_000_000),
             ("steps", 1, 10_000_000),
             ("minutes", 0.01, 100_000),
@@ -110,10 +116,8 @@ class Recipe:
             ("rank", 1, 64),
             ("width", 8, 512),
             ("seed", 0, 2**31 - 1),
-        ):
-            value = getattr(self, key)
-            if not low <= value <= high:
-                raise EdgekitError(f"{key} = {value}", hint=f"choose from {low} to {high}")
+        )
+        check_ranges(self, ranges)
         if self.width % 4:
             raise EdgekitError(f"width = {self.width}", hint="choose a multiple of 4")
         if self.l1 == self.perceptual == 0:
@@ -121,10 +125,7 @@ class Recipe:
         if self.ranks:
             object.__setattr__(self, "ranks", ranks_as_text(ranks_of_text(self.ranks)))
         name = self.name or slug(self.concept)
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,47}", name):
-            raise EdgekitError(
-                f"name = {self.name!r}", hint="use a-z, 0-9, _ and -, at most 48 characters"
-            )
+        check_name(name, shown=self.name)
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "lr", self.lr or self._usual_lr())
 
@@ -149,8 +150,7 @@ class Recipe:
 
     def write(self, path: Path) -> None:
         """Write the recipe as TOML, at once or not at all."""
-        lines = [f"{key} = {_toml(value)}" for key, value in self.values().items()]
-        write_bytes(path, ("\n".join(lines) + "\n").encode())
+        write_values(path, self.values())
 
 
 def recipe_for(concept: str, *, profile: str = "cpu", **changes: Any) -> Recipe:
@@ -164,7 +164,7 @@ def recipe_for(concept: str, *, profile: str = "cpu", **changes: Any) -> Recipe:
     if profile not in PROFILES:
         raise unknown_name("profile", profile, PROFILES)
     given = {key: value for key, value in changes.items() if value is not None}
-    _check_keys(given)
+    check_keys(given, Recipe)
     return Recipe(concept=concept, profile=profile, **{**PROFILES[profile], **given})
 
 
@@ -174,20 +174,9 @@ def read_recipe(path: Path, **changes: Any) -> Recipe:
     Raises BadInput for a file that is missing or not TOML, EdgekitError for an unknown key (with
     the nearest known one) or a value that cannot be meant.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadInput(f"{path} does not exist", hint="check the path") from None
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path} is not TOML: {error}", hint="mend that line") from error
-    _check_keys(values)
-    wanted = {field.name: field.type for field in fields(Recipe)}
-    for key, value in values.items():
-        kinds = {"str": str, "int": int, "float": (int, float)}[str(wanted[key])]
-        if not isinstance(value, kinds) or isinstance(value, bool):  # type: ignore[arg-type]
-            raise EdgekitError(f"{path}: {key} = {value!r}", hint=f"write a {wanted[key]}")
+    values = read_values(path, Recipe)
     values |= {key: value for key, value in changes.items() if value is not None}
-    _check_keys(values)
+    check_keys(values, Recipe)
     if "concept" not in values:
         raise EdgekitError(f"{path} names no concept", hint='add concept = "make it night"')
     return recipe_for(**values)
@@ -201,18 +190,3 @@ def slug(concept: str) -> str:
     """
     words = re.sub(r"[^a-z0-9]+", "-", concept.lower()).strip("-")
     return words[:48].strip("-") or "concept"
-
-
-def _check_keys(values: Mapping[str, Any]) -> None:
-    known = [field.name for field in fields(Recipe)]
-    for key in values:
-        if key not in known:
-            raise unknown_name("key in the recipe", key, known)
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, str):
-        import json
-
-        return json.dumps(value, ensure_ascii=False)
-    return repr(value)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import re
-import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
 
-from edgekit.core.errors import BadInput, EdgekitError, unknown_name
-from edgekit.core.store import value_sha256, write_bytes
+from edgekit.core.errors import EdgekitError, unknown_name
+from edgekit.core.store import value_sha256
 from edgekit.distill.mesh.distillation import Distillation
 from edgekit.distill.mesh.shape import TOY, MeshShape
+from edgekit.distill.recipe_files import (
+    check_keys,
+    check_name,
+    check_ranges,
+    read_values,
+    write_values,
+)
 
 PROFILES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -83,7 +87,7 @@ class MeshRecipe:
         ):
             if value not in known:
                 raise unknown_name(kind, value, known)
-        for key, low, high in (
+        ranges = (
             ("guidance", 0, 1000),
             ("seconds", 0, 10_000_000),
             ("steps", 0, 100_000_000),
@@ -101,16 +105,11 @@ class MeshRecipe:
             ("empty", 0, 1e4),
             ("bend", 0, 1e4),
             ("seed", 0, 2**31 - 1),
-        ):
-            value = getattr(self, key)
-            if not low <= value <= high:
-                raise EdgekitError(f"{key} = {value}", hint=f"choose from {low} to {high}")
+        )
+        check_ranges(self, ranges)
         if self.seconds == 0 and self.steps == 0:
             raise EdgekitError("the training has no end", hint="give --seconds or --steps")
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,47}", self.name):
-            raise EdgekitError(
-                f"name = {self.name!r}", hint="use a-z, 0-9, _ and -, at most 48 characters"
-            )
+        check_name(self.name)
 
     @property
     def shape(self) -> MeshShape:
@@ -128,8 +127,7 @@ class MeshRecipe:
 
     def write(self, path: Path) -> None:
         """Write the recipe as TOML, at once or not at all."""
-        lines = [f"{key} = {json.dumps(value)}" for key, value in self.values().items()]
-        write_bytes(path, ("\n".join(lines) + "\n").encode())
+        write_values(path, self.values())
 
 
 def mesh_recipe(*, profile: str | None = None, **changes: Any) -> MeshRecipe:
@@ -144,7 +142,7 @@ def mesh_recipe(*, profile: str | None = None, **changes: Any) -> MeshRecipe:
     if profile not in PROFILES:
         raise unknown_name("profile", profile, PROFILES)
     given = {key: value for key, value in changes.items() if value is not None}
-    _check_keys(given)
+    check_keys(given, MeshRecipe)
     return MeshRecipe(profile=profile, **{**PROFILES[profile], **given})
 
 
@@ -154,24 +152,5 @@ def read_mesh_recipe(path: Path, **changes: Any) -> MeshRecipe:
     Raises BadInput for a file that is missing or not TOML, EdgekitError for an unknown key (with
     the nearest known one) or a value that cannot be meant.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadInput(f"{path} does not exist", hint="check the path") from None
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path} is not TOML: {error}", hint="mend that line") from error
-    _check_keys(values)
-    kinds = {"str": str, "int": int, "bool": bool, "float": (int, float)}
-    wanted = {field.name: str(field.type) for field in fields(MeshRecipe)}
-    for key, value in values.items():
-        kind = wanted[key] if wanted[key] in kinds else "str"
-        if not isinstance(value, kinds[kind]) or isinstance(value, bool) != (kind == "bool"):  # type: ignore[arg-type]
-            raise EdgekitError(f"{path}: {key} = {value!r}", hint=f"write a {kind}")
+    values = read_values(path, MeshRecipe)
     return mesh_recipe(**{**values, **{k: v for k, v in changes.items() if v is not None}})
-
-
-def _check_keys(values: Mapping[str, Any]) -> None:
-    known = [field.name for field in fields(MeshRecipe)]
-    for key in values:
-        if key not in known:
-            raise unknown_name("key in the recipe", key, known)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from edgekit.core.errors import EdgekitError, unknown_name
-from edgekit.core.store import write_bytes
+from edgekit.distill.recipe_files import check_keys, check_name, check_ranges, write_values
 
 Conditioning = Literal["none", "channels", "memory", "code"]
 """How references reach the network: not at all, as more input channels, as cached keys and values,
@@ -83,7 +81,7 @@ class RestorerRecipe:
             raise EdgekitError(
                 f"size_px = {self.size_px}", hint="choose a multiple of 64 from 64 to 512"
             )
-        for key, low, high in (
+        ranges = (
             ("places", 1, 16),
             ("references", 1, 16),
             ("wrong_share", 0, 1),
@@ -98,18 +96,13 @@ class RestorerRecipe:
             ("landmark", 0, 1e4),
             ("rank", 1, 256),
             ("seed", 0, 2**31 - 1),
-        ):
-            value = getattr(self, key)
-            if not low <= value <= high:
-                raise EdgekitError(f"{key} = {value}", hint=f"choose from {low} to {high}")
+        )
+        check_ranges(self, ranges)
         if self.l1 == self.perceptual == self.ms_ssim == 0:
             raise EdgekitError(
                 "l1, perceptual and ms_ssim are all 0", hint="give one of them a weight"
             )
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,47}", self.name):
-            raise EdgekitError(
-                f"name = {self.name!r}", hint="use a-z, 0-9, _ and -, at most 48 characters"
-            )
+        check_name(self.name)
 
     def values(self) -> dict[str, Any]:
         """Return the recipe as JSON and TOML values."""
@@ -117,8 +110,7 @@ class RestorerRecipe:
 
     def write(self, path: Path) -> None:
         """Write the recipe as TOML, at once or not at all."""
-        lines = [f"{key} = {json.dumps(value)}" for key, value in self.values().items()]
-        write_bytes(path, ("\n".join(lines) + "\n").encode())
+        write_values(path, self.values())
 
 
 def restorer_recipe(*, profile: str = "cpu", **changes: Any) -> RestorerRecipe:
@@ -129,10 +121,7 @@ def restorer_recipe(*, profile: str = "cpu", **changes: Any) -> RestorerRecipe:
     if profile not in PROFILES:
         raise unknown_name("profile", profile, PROFILES)
     given = {key: value for key, value in changes.items() if value is not None}
-    known = [field.name for field in fields(RestorerRecipe)]
-    for key in given:
-        if key not in known:
-            raise unknown_name("key in the recipe", key, known)
+    check_keys(given, RestorerRecipe)
     return RestorerRecipe(profile=profile, **{**PROFILES[profile], **given})
 
 
