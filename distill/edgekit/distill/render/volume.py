@@ -155,14 +155,6 @@ def sparsity_loss(opacity: Tensor) -> Tensor:
     return (opacity.square() + 0.01).sqrt().mean()
 
 
-def space_points(
-    batch: int, count: int, generator: torch.Generator, device: torch.device | str = "cpu"
-) -> Tensor:
-    """Return points spread over the world, B x N x 3: where `eikonal_loss` looks."""
-    draws = torch.rand(batch, count, 3, generator=generator, device=generator.device)
-    return draws.to(device) * 2 - 1
-
-
 def unit(vectors: Tensor) -> Tensor:
     """Return directions of vectors, with a gradient that stays finite at zero."""
     return vectors / _length(vectors)[..., None]

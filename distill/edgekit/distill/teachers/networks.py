@@ -25,8 +25,6 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 START, END = "<|startoftext|>", "<|endoftext|>"
 MAX_TOKENS = 24
 LATENT_CHANNELS = 4
-LATENT_FACTOR = 8
-"""Pixels per latent cell along each side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
