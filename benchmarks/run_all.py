@@ -113,7 +113,8 @@ RESULTS: Mapping[str, Measurement] = {
             "--out {out}/restorer_export.json",
             "benchmarks/faces/latency.py --out {out}/restorer_latency.json",
             # On a GPU; its runs.jsonl is restorer_runs.jsonl.
-            "benchmarks/faces/experiment.py --real PORTRAITS --rendered HEADS --out {work}/restorer",
+            "benchmarks/faces/experiment.py --real PORTRAITS --rendered HEADS "
+            "--out {work}/restorer",
             "benchmarks/faces/table.py",
         ),
         "aligned portraits, and heads rendered by `edgekit pairs faces`",
