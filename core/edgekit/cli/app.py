@@ -8,18 +8,25 @@ from typing import Annotated
 import typer
 
 from edgekit.cli.common import ConsoleReport, note, planned, show
-from edgekit.core.errors import EdgekitError, unknown_name
+from edgekit.cli.shipped import bundle_at, shipped_name
+from edgekit.core.errors import EdgekitError, TargetUnsupported, unknown_name
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 OUT = {"web": Path("site"), "ios": Path("ios-app"), "android": Path("demo.apk")}
 """Kind of app -> what is written without --out."""
 ENGINES = ("tflite", "onnx")
+NEEDED = {"tflite": "android", "onnx": "onnx"}
+"""Engine -> the target whose files it runs."""
 
 
 @app.command(name="app")
 def build(
     bundle: Annotated[
-        list[Path], typer.Argument(help="Folders written by `edgekit export`, or their runs.")
+        list[Path],
+        typer.Argument(
+            help="Folders written by `edgekit export`, or their runs; shipped:restorer or "
+            "shipped:things for what ships."
+        ),
     ],
     target: Annotated[
         str, typer.Option(help="Kind of app: web, android or ios.", show_default=True)
@@ -59,8 +66,8 @@ def build(
     Example: edgekit app runs/night --out site --serve
     """
     from edgekit.core.face_nets import PACKAGE
+    from edgekit.core.seams import PRECISIONS
     from edgekit.runtime.apps.web import build_site, server
-    from edgekit.runtime.bundle import bundle_folder
 
     if target not in OUT:
         raise unknown_name("target", target, OUT)
@@ -76,9 +83,13 @@ def build(
             raise unknown_name("engine", name, ENGINES)
     if not 0 <= port <= 65535:
         raise EdgekitError(f"--port {port} is no port", hint="give a number up to 65535")
-    folders = [bundle_folder(path) for path in bundle]
+    for path in bundle:
+        _check_shown(path, target)
+    folders = [path if shipped_name(path) else bundle_at(path) for path in bundle]
     if planned({"command": "app", "bundles": folders, "target": target, "out": out}):
         return
+    needed = [NEEDED[name] for name in engine or ENGINES[:1]]
+    folders = [bundle_at(path, targets=needed, precisions=PRECISIONS) for path in folders]
     if target == "android":
         _android(folders, out, abi or [], keystore)
         return
@@ -101,6 +112,15 @@ def build(
     with server(out, port=port) as running:
         note(f"http://127.0.0.1:{running.server_address[1]}/ (Ctrl-C ends it)")
         running.serve_forever()
+
+
+def _check_shown(path: Path, target: str) -> None:
+    """Refuse what ships where it cannot be shown before it is exported, which takes minutes."""
+    if target != "web" and shipped_name(path) is not None:
+        raise TargetUnsupported(
+            f"the {target} app edits photos, and {path} does not",
+            hint="the web demo shows restorers and mesh generators: add --target web",
+        )
 
 
 def _ios(folders: list[Path], out: Path) -> None:

@@ -69,12 +69,13 @@ def _extras() -> list[Finding]:
 
 
 def _assets() -> list[Finding]:
-    from edgekit.core.assets import NAMES, asset_folder
+    from edgekit.cli.shipped import ships
+    from edgekit.core.assets import NAMES, STUDENTS, asset_folder
     from edgekit.core.errors import EdgekitError
     from edgekit.core.store import size_bytes
 
     findings = []
-    for name in NAMES:
+    for name in (*NAMES, *filter(ships, STUDENTS)):
         try:
             folder = asset_folder(name)
             detail = f"shipped weights, {size_bytes(folder) / 1e6:.1f} MB"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from edgekit.cli.common import RUNS, ConsoleReport, latest_run, note, planned, show
+from edgekit.cli.shipped import shipped_name, shipped_student
 from edgekit.core.errors import EdgekitError
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ BASE_CAPACITY = "4"
 @app.command()
 def export(
     run: Path | None = typer.Argument(
-        None, help="Student folder of `edgekit distill`; default: the one in runs/ made last."
+        None,
+        help="Student folder of `edgekit distill`; shipped:restorer, shipped:identity or "
+        "shipped:things for a student that ships; default: the one in runs/ made last.",
     ),
     target: list[str] = typer.Option(
         ["onnx", "android", "ios"],
@@ -35,7 +38,7 @@ def export(
     out: Path | None = typer.Option(
         None,
         help="Bundle folder to write; with --base the run folder around it.",
-        show_default="RUN/bundle, with --base runs/base",
+        show_default="RUN/bundle, with --base runs/base, with shipped:NAME runs/NAME/bundle",
     ),
     base: bool = typer.Option(
         False, "--base", help="Export the shipped base, which takes concepts as a second input."
@@ -115,7 +118,8 @@ def export(
         what |= {"size_px": side, "capacity": capacity or BASE_CAPACITY}
     else:
         run = run or latest_run()
-        folder = out or run / "bundle"
+        shipped = shipped_name(run)
+        folder = out or (run if shipped is None else RUNS / shipped) / "bundle"
         what = {"student": run, **({"size_px": sizes} if sizes else {})}
     if planned({**what, "out": folder, "files": files}):
         return
@@ -126,6 +130,8 @@ def export(
 
     if base:
         _write_base(run, base_folder, side, capacity or BASE_CAPACITY)
+    elif shipped is not None:
+        run = shipped_student(shipped)
     bundle = export_student(
         student_at(run, sizes[0], folder) if len(sizes) == 1 and not base else run,
         target,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekit.cli.common import ConsoleReport, note, planned, show
+from edgekit.cli.shipped import bundle_at, named_or_shipped
 from edgekit.core.errors import BadInput, EdgekitError
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ def enrol(
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write, like me.code.")],
     encoder: Annotated[
         Path | None,
-        typer.Option(help="Bundle of an identity encoder, or the run that it is in."),
+        typer.Option(
+            help="Bundle of an identity encoder, or the run that it is in.  [default: the encoder "
+            "that ships]"
+        ),
     ] = None,
     largest: Annotated[
         bool, typer.Option("--largest", help="Of several faces in a photo take the largest.")
@@ -58,7 +62,7 @@ def enrol(
 
     Photos without a usable face are left out and named. Photos of different people are refused.
 
-    Example: edgekit identity enrol photos/ -o me.code --encoder runs/identity/bundle
+    Example: edgekit identity enrol photos/ -o me.code
     """
     from dataclasses import replace as changed
 
@@ -71,10 +75,10 @@ def enrol(
         raise EdgekitError(f"{out} is there already", hint="choose another --out, or add --replace")
     if out.is_dir():
         raise EdgekitError(f"{out} is a folder", hint="name a file, like me.code")
-    folder = _encoder(encoder)
-    if planned({"command": "identity enrol", "photos": files, "encoder": folder, "out": out}):
+    encoder = named_or_shipped(encoder, "identity", what="identity encoder", how=TRAIN)
+    if planned({"command": "identity enrol", "photos": files, "encoder": encoder, "out": out}):
         return
-    loaded = open_encoder(folder)
+    loaded = open_encoder(bundle_at(encoder))
     faces, left_out = _faces(files, loaded.size_px, largest=largest, min_face=min_face)
     for file, problem in left_out.items():
         note(f"left out {file}: {problem.what}; {problem.hint}")
@@ -119,21 +123,6 @@ def enrol(
         f"{out}: {size} bytes of {len(names)} photos; delete it with `edgekit identity delete "
         f"{out}`",
     )
-
-
-def _encoder(folder: Path | None) -> Path:
-    """Return the bundle to use: the one that is named, or a trained one that ships."""
-    from edgekit.core.assets import asset_folder
-    from edgekit.runtime.bundle import bundle_folder
-
-    if folder is not None:
-        return bundle_folder(folder)
-    try:
-        return asset_folder("identity")
-    except BadInput:
-        raise EdgekitError(
-            "no identity encoder is named, and none ships with this version", hint=TRAIN
-        ) from None
 
 
 def _faces(

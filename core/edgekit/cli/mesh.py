@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from edgekit.cli.common import latest_run, note, planned, show
+from edgekit.cli.shipped import PREFIX, bundle_at, ships
+from edgekit.core.errors import EdgekitError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 OUT = Path("mesh.glb")
@@ -19,7 +21,10 @@ def mesh(
     prompt: Annotated[str, typer.Argument(help="What to make, in words that the run knows.")],
     run: Annotated[
         Path | None,
-        typer.Option(help="Run or bundle of a mesh generator.  [default: the latest one in runs/]"),
+        typer.Option(
+            help="Run or bundle of a mesh generator.  [default: the latest one in runs/, else the "
+            "one that ships]"
+        ),
     ] = None,
     out: Annotated[
         list[Path] | None,
@@ -51,7 +56,7 @@ def mesh(
 ) -> None:
     """Make a mesh of a prompt: closed, with a texture, in the formats of apps and tools.
 
-    Example: edgekit mesh "a red striped cone with a hat" --run runs/things -o cone.glb
+    Example: edgekit mesh "a red striped cone with a hat" -o cone.glb
     """
     from edgekit.runtime.mesh.files import check_name, write_mesh
     from edgekit.runtime.mesh.generate import Clock, Finish, open_generator
@@ -62,7 +67,7 @@ def mesh(
     for file in files:
         check_name(file)
     finish = Finish(triangles=triangles, texture_px=texture)
-    folder = run or latest_run(form="mesh")
+    folder = run or _latest_or_shipped()
     if planned(
         {
             "command": "mesh",
@@ -74,8 +79,11 @@ def mesh(
         }
     ):
         return
+    wanted = [target] if target else []
+    kinds = dict.fromkeys(("fp32", precision or "fp32"))  # the field is always used in float32
+    bundle = bundle_at(folder, targets=wanted, precisions=list(kinds))
     start = time.perf_counter()
-    generator = open_generator(folder, target=target, precision=precision, threads=threads)
+    generator = open_generator(bundle, target=target, precision=precision, threads=threads)
     note(f"using {generator.planes.entry.path} ({time.perf_counter() - start:.2f} s to open)")
     clock = Clock()
     made = generator.mesh(prompt, cells=cells, finish=finish, clock=clock)
@@ -102,3 +110,12 @@ def mesh(
         f"{', '.join(map(str, written))}  {facts.triangles} triangles, {tight}, "
         f"{sum(seconds.values()):.2f} s ({spent})",
     )
+
+
+def _latest_or_shipped() -> Path:
+    try:
+        return latest_run(form="mesh")
+    except EdgekitError:
+        if not ships("things"):
+            raise
+        return Path(PREFIX + "things")

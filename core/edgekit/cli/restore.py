@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgekit.cli.common import note, planned, show
+from edgekit.cli.shipped import bundle_at, named_or_shipped
 from edgekit.core.errors import BadInput, EdgekitError
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from edgekit.runtime.bundle import OpenBundle
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
+TRAIN = (
+    "train one with `edgekit distill --student restorer --faces FACES -o runs/portraits`, then "
+    "`edgekit export runs/portraits --target onnx`, then add --run runs/portraits"
+)
 LEAST_PX = 20
 """Least side of a degraded face, in the photo's pixels: below, nothing of a person is left."""
 LEAST_REFERENCE_PX = 40
@@ -26,10 +31,14 @@ SOFT = 1.5
 @app.command()
 def restore(
     photo: Annotated[Path, typer.Argument(help="The photo with the face to restore.")],
-    run: Annotated[
-        Path, typer.Option(help="Folder of `edgekit distill --student restorer`, or its bundle.")
-    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write.")],
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of `edgekit distill --student restorer`, or its bundle.  [default: the "
+            "restorer that ships]"
+        ),
+    ] = None,
     reference: Annotated[
         list[Path] | None,
         typer.Option(help="A good photo of the same person; may be given more than once."),
@@ -63,7 +72,7 @@ def restore(
     The face is found, cut out, restored in one step and put back into the photo; what is around it
     stays as it is. Without references the restorer does what it can alone.
 
-    Example: edgekit restore old.jpg --run runs/portraits --reference a.jpg -o new.png
+    Example: edgekit restore old.jpg --reference a.jpg --reference b.jpg -o new.png
     """
     references = reference or []
     if code is not None and (references or memory):
@@ -75,14 +84,15 @@ def restore(
             f"{memory} holds references already",
             hint="leave out --reference, or delete the file to enrol anew",
         )
+    run = named_or_shipped(run, "restorer", what="restorer", how=TRAIN)
     plan = {"photo": photo, "run": run, "references": references, "code": code, "out": out}
     if planned({"step": "restore", **plan, "memory": memory}):
         return
     from edgekit.core.images import center_square, load_photo, save_photo
-    from edgekit.runtime.bundle import bundle_folder, open_bundle
+    from edgekit.runtime.bundle import open_bundle
     from edgekit.runtime.restore import form_of, nobody, of_code, read_memory, restored, size_of
 
-    bundle = open_bundle(bundle_folder(run))
+    bundle = open_bundle(bundle_at(run))
     form_of(bundle)  # anything but a restorer is refused before a photo is read
     size_px = size_of(bundle)
     if code is not None:
@@ -141,10 +151,9 @@ def _enrolled(
 ) -> dict[str, Batch]:
     """Return what the restorer is told of the person in `files`."""
     from edgekit.core.images import center_square, load_photo
-    from edgekit.runtime.bundle import bundle_folder
     from edgekit.runtime.restore import enroller_of, write_memory
 
-    opened = enroller_of(bundle, None if enroller is None else bundle_folder(enroller))
+    opened = enroller_of(bundle, None if enroller is None else bundle_at(enroller))
     faces = []
     for file in files:
         photo = load_photo(file)

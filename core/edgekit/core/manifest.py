@@ -218,7 +218,9 @@ class LatencyEntry(_Strict):
 class StudentEntry(_Strict):
     """Where the model came from."""
 
-    sha256: Sha256 = Field(description="of student.pt2")
+    sha256: Sha256 = Field(
+        description="of student.pt2, or of the shipped weights that it was made of"
+    )
     recipe_sha256: Sha256
     teacher: str
     parameters: int

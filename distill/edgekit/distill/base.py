@@ -18,6 +18,7 @@ from safetensors.torch import load as safetensors_values
 from edgekit.core.assets import asset_folder
 from edgekit.core.errors import BadInput
 from edgekit.core.store import file_sha256, read_json
+from edgekit.distill.compact import unpacked
 from edgekit.distill.students.gan import Generator, Shape, fresh_generator
 
 CARD = "card.json"
@@ -60,8 +61,8 @@ def load_base(folder: Path | None = None, *, teacher: Path | None = None) -> Bas
     try:
         values = safetensors_values(path.read_bytes())
         generator = fresh_generator(Shape(**card["shape"]), seed=0)
-        generator.load_state_dict({name: value.float() for name, value in values.items()})
-    except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
+        generator.load_state_dict(unpacked(values))
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BadInput(f"{path} does not hold the generator of its card", hint=AGAIN) from error
     return Base(generator.eval().requires_grad_(False), sha256, card)
 

@@ -15,10 +15,11 @@ import torch
 from torch import fx
 from torch.export import ExportedProgram
 
+from edgekit.core.assets import student_sha256
 from edgekit.core.errors import BadInput
 from edgekit.core.samples import read_feeds
 from edgekit.core.seams import Port
-from edgekit.core.store import file_sha256, read_manifest
+from edgekit.core.store import read_manifest
 from edgekit.core.tensors import Batch
 from edgekit.export.graph import cut, live_after, outputs, placeholders, plain_graph
 
@@ -32,7 +33,7 @@ HELDOUT = "heldout.npz"
 
 @dataclass(frozen=True, slots=True)
 class Student:
-    """A student folder: where it lies, what its manifest says, and the hash of its program."""
+    """A student folder: where it lies, what its manifest says, and the hash that names it."""
 
     folder: Path
     facts: Mapping[str, Any]
@@ -68,7 +69,7 @@ def read_student(folder: Path) -> Student:
         raise BadInput(
             f"the manifest of {folder} lacks {missing[0]!r}", hint="distil the student again"
         )
-    return Student(folder, facts, inputs, given, file_sha256(folder / PROGRAM))
+    return Student(folder, facts, inputs, given, student_sha256(folder / PROGRAM, facts))
 
 
 def _ports(facts: Mapping[str, Any], key: str, folder: Path) -> tuple[Port, ...]:

@@ -56,6 +56,13 @@ def write_encoder(
     `train` and `heldout` have faces of the encoder's size. Raises OutputError if `folder` cannot be
     written.
     """
+    return write_encoder_of(folder, encoder, train.images, heldout.images, facts)
+
+
+def write_encoder_of(
+    folder: Path, encoder: IdentityEncoder, train: Tensor, heldout: Tensor, facts: StudentFacts
+) -> dict[str, Any]:
+    """Do what `write_encoder` does with faces alone: n x 3 x S x S, uint8."""
     shape = encoder.shape
     encoder = encoder.float().cpu().eval().requires_grad_(False)
     encoder.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -101,10 +108,10 @@ def read_encoder(folder: Path) -> tuple[IdentityEncoder, dict[str, Any]]:
 
 
 @torch.no_grad()
-def _samples(encoder: IdentityEncoder, faces: Faces) -> dict[str, np.ndarray[Any, Any]]:
+def _samples(encoder: IdentityEncoder, faces: Tensor) -> dict[str, np.ndarray[Any, Any]]:
     """Return faces, and for every second one the state of the photos before it."""
-    rows = torch.linspace(0, len(faces.images) - 1, min(SAMPLES, len(faces.images))).long()
-    images = faces.images[rows.to(faces.images.device)].cpu()
+    rows = torch.linspace(0, len(faces) - 1, min(SAMPLES, len(faces))).long()
+    images = faces[rows.to(faces.device)].cpu()
     added = encoder.state(images.float() / 127.5 - 1)
     states = torch.zeros_like(added)
     for i in range(1, len(rows), 2):

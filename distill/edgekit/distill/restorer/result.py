@@ -38,6 +38,7 @@ from edgekit.distill.restorer.ship import (
 from edgekit.distill.restorer.stages import CodeEncoder, least_references
 from edgekit.distill.restorer.turbo import ADAPTER, TurboRestorer, save_turbo
 from edgekit.distill.students.cost import count_parameters
+from edgekit.distill.students.shape import shape_facts
 
 JUDGED = 64
 """Portraits of test people that the manifest's scores are means of, at most."""
@@ -118,6 +119,8 @@ def ship_restorer(
         references["encoder_sha256"] = inputs.encoder_sha256
         copy_student(inputs.encoder_folder, folder / "identity")
         parts = {"identity": "identity"}
+    if isinstance(network, PhoneRestorer):
+        references["shape"] = shape_facts(network.generator.shape)
     if kind == "memory":
         assert isinstance(network, OneStep)
         one = memory_bytes(network.network.shape, recipe.size_px)

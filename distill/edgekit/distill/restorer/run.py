@@ -20,12 +20,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from edgekit.core.assets import student_sha256
 from edgekit.core.errors import BadInput, EdgekitError
 from edgekit.core.progress import Report, silent
 from edgekit.core.store import (
     MANIFEST,
     complete,
-    file_sha256,
     locked,
     prepared_folder,
     read_manifest,
@@ -118,8 +118,8 @@ def _checked(
         )
     coder, coder_sha256 = None, None
     if encoder is not None and needs_code:
-        network, _ = read_encoder(encoder)
-        coder, coder_sha256 = CodeEncoder(network), file_sha256(encoder / PROGRAM)
+        network, facts = read_encoder(encoder)
+        coder, coder_sha256 = CodeEncoder(network), student_sha256(encoder / PROGRAM, facts)
     values = {
         "format": FORMAT,
         "recipe": recipe.values(),
