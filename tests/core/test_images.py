@@ -1,4 +1,5 @@
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,6 +117,14 @@ def test_hidden_files_are_not_photos(tmp_path, gradient):
     save_photo(gradient, tmp_path / ".cache" / "b.png")
 
     assert photo_files(tmp_path) == [tmp_path / "a.png"]
+
+
+def test_a_folder_is_not_hidden_by_the_way_it_is_named(tmp_path, gradient, monkeypatch):
+    save_photo(gradient, tmp_path / "photos" / "a.png")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+    assert photo_files(Path("../photos")) == [Path("../photos/a.png")]
 
 
 def test_an_unknown_suffix_is_refused_before_writing(tmp_path, gradient):

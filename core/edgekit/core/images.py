@@ -45,7 +45,9 @@ def photo_files(folder: Path) -> list[Path]:
 
 def _walked(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
-        if path.is_file() and not any(part.startswith(".") for part in path.parts[-3:]):
+        if path.is_file() and not any(
+            part.startswith(".") for part in path.relative_to(folder).parts
+        ):
             yield path
 
 
