@@ -197,6 +197,10 @@ def test_a_restorer_of_another_encoder_and_missing_portraits_are_refused(runs, a
         ship("restorer", runs / "portraits", tmp_path / "restorer", **place)
     with pytest.raises(EdgekitError, match="rendered people"):
         ship("identity", runs / "identity", tmp_path / "again")
+    shutil.copytree(runs / "portraits/phone", tmp_path / "changed")
+    (tmp_path / "changed/weights.safetensors").write_bytes(b"other")
+    with pytest.raises(BadInput, match="does not hold the restorer"):
+        ship("restorer", tmp_path / "changed", tmp_path / "restorer", **place)
     with pytest.raises(BadInput, match="no restorer for phones"):
         ship("restorer", runs / "things", tmp_path / "restorer", **place)
 

@@ -83,7 +83,9 @@ def bundle_at(
     name = shipped_name(path)
     if name is None:
         return bundle_folder(path)
-    bundle = _place(name) / "bundle"
+    # Apart, so that a site or a --precision of one day does not change what is opened the next.
+    usual = not targets and list(precisions) == ["fp32"]
+    bundle = _place(name) / ("bundle" if usual else "files")
     if _holds(bundle, targets, precisions):
         return bundle
     start = time.perf_counter()

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load as safetensors_values
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
@@ -167,9 +168,15 @@ def _trained(name: str, run: Path) -> tuple[nn.Module, dict[str, Any], dict[str,
         more = {"form": "restorer", "shape": shape, "references": references}
         network = fresh_network(more)
         path = run / WEIGHTS
-        if file_sha256(path) != facts["files"][WEIGHTS]["sha256"]:
-            raise BadInput(f"{path} was changed", hint="copy the run again")
-        load(network, safetensors_values(path.read_bytes()))
+        try:
+            if file_sha256(path) != facts["files"][WEIGHTS]["sha256"]:
+                raise ValueError("its sha256 is not the one in the manifest")
+            load(network, safetensors_values(path.read_bytes()))
+        except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+            raise BadInput(
+                f"{path} does not hold the restorer of its manifest: {error}",
+                hint="copy the run again, or train it anew",
+            ) from error
     texts = TEXTS[name]
     host = facts.get("host") or {}
     card = {
