@@ -52,7 +52,7 @@ def called(experiment, monkeypatch, place, out, *arms: str) -> list[dict]:
 
 
 def test_arms_of_every_kind_run_once_and_make_the_page(experiment, folders, tmp_path, monkeypatch):
-    arms = ("phone", "gate", "sampled")
+    arms = ("phone", "untaught", "gate", "sampled")
 
     rows = called(experiment, monkeypatch, folders, tmp_path, *arms)
     again = called(experiment, monkeypatch, folders, tmp_path, *arms)
@@ -64,8 +64,8 @@ def test_arms_of_every_kind_run_once_and_make_the_page(experiment, folders, tmp_
     assert order.index("phone") > order.index("gate")  # which teaches it
     by_name = {row["arm"]: row for row in rows}
     asked = [name for name in by_name["gate"]["scores"] if name.endswith("8 right")]
-    assert asked == ["rendered/severe/8 right"]
-    assert len(by_name["sampled"]["scores"]) == 2  # the slow arm answers the main question alone
+    assert asked == ["rendered/extreme/8 right"]
+    assert len(by_name["sampled"]["scores"]) == 4  # the slow arm answers the main question alone
     assert all(by_name[arm]["steps"] == 2 for arm in arms)
     assert (tmp_path / "pictures" / "gate-real-severe-4-right.png").is_file()
     from table import page
@@ -73,13 +73,21 @@ def test_arms_of_every_kind_run_once_and_make_the_page(experiment, folders, tmp_
     assert "+ reliability gate" in page(rows, None)
 
 
-def test_no_references_means_that_none_are_looked_at(experiment, folders, tmp_path, monkeypatch):
+def test_an_arm_without_references_is_asked_once_a_severity(
+    experiment, folders, tmp_path, monkeypatch
+):
+    asked = []
+    batch = experiment.Judge.batch
+    monkeypatch.setattr(
+        experiment.Judge, "batch", lambda self, one: asked.append(one.name) or batch(self, one)
+    )
+
     rows = called(experiment, monkeypatch, folders, tmp_path, "none")
 
-    right, wrong, nobody = (
-        rows[1]["scores"][f"real/severe/{kind}"] for kind in ("4 right", "4 wrong", "0 right")
-    )
-    assert right["psnr_db"] == wrong["psnr_db"] == nobody["psnr_db"]
+    scores = rows[1]["scores"]
+    assert scores["real/severe/4 right"] == scores["real/severe/0 right"]
+    assert scores["real/severe/4 right"] != scores["real/extreme/4 right"]
+    assert len(asked) == 2 * 8  # two sets, four severities, for "untouched" and "none"
 
 
 def test_arms_that_lack_an_encoder_or_a_teacher_are_said_to_be_left(

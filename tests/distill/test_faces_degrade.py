@@ -98,7 +98,7 @@ def test_a_severer_degradation_leaves_less_of_the_same_pictures():
         for name in SEVERITIES
     }
 
-    assert left["mild"] < left["medium"] < left["severe"]
+    assert left["mild"] < left["medium"] < left["severe"] < left["extreme"]
 
 
 @needs.KORNIA

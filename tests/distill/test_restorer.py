@@ -5,11 +5,19 @@ import torch
 from pytorch_msssim import ms_ssim
 
 from edgekit.core.errors import BadInput, EdgekitError
-from edgekit.distill.restorer.attention import Gate, adain, fused, mixed, shared, written_out
+from edgekit.distill.restorer.attention import (
+    Gate,
+    SharedAttention,
+    adain,
+    fused,
+    mixed,
+    shared,
+    written_out,
+)
 from edgekit.distill.restorer.bases import read_base, write_base
 from edgekit.distill.restorer.diffusion import noised, picture_of, sampled, velocity_of
 from edgekit.distill.restorer.landmarks import landmark_loss, landmark_maps, tokens_of
-from edgekit.distill.restorer.one_step import Form, memory_bytes, one_step
+from edgekit.distill.restorer.one_step import Form, Given, memory_bytes, one_step
 from edgekit.distill.restorer.phone import PHONE, TOY_PHONE, fresh_phone
 from edgekit.distill.restorer.recipe import restorer_recipe
 from edgekit.distill.restorer.recognizer import (
@@ -64,6 +72,32 @@ def test_a_reference_that_is_there_changes_the_picture():
     assert (one - two).abs().max() > 1e-3
 
 
+def test_a_fresh_layer_looks_near_its_own_place_in_every_reference():
+    layer = SharedAttention(32, 16)
+    at_q, at_k = layer.placed(torch.zeros(1, 32, 16, 16))
+
+    shares = torch.softmax(at_q[0].view(256, 2, 16)[:, 0] @ at_k[0].view(256, 2, 16)[:, 0].T / 4, 1)
+
+    rows, columns = torch.arange(256) // 16, torch.arange(256) % 16
+    far = torch.hypot(*(((v[:, None] - v[None]).float()) for v in (rows, columns)))
+    near = (shares * (far <= 2.0)).sum(1)
+    assert near.min() > 0.4  # by lot it would be at most 13 of 256 tokens, 0.05
+    assert (shares.argmax(1) == torch.arange(256)).all()
+
+
+@pytest.mark.parametrize("tuned", [True, False])
+def test_the_reference_branch_learns_as_far_as_its_form_says(tuned):
+    network = restorer(tuned=tuned)
+    given = network.given(pictures(1, 2), torch.ones(1, 2, dtype=torch.bool))
+
+    network.restored(pictures(1), given).square().mean().backward()
+
+    learns = {name for name, p in network.branch.named_parameters() if p.grad is not None}
+    assert any(name.endswith("reader.weight") for name in learns)
+    assert ("stem.weight" in learns) == tuned
+    assert "head.weight" not in learns
+
+
 def test_nobody_enrolled_gives_what_the_network_without_references_gives():
     network = restorer()
 
@@ -72,6 +106,12 @@ def test_nobody_enrolled_gives_what_the_network_without_references_gives():
     plain = network.network(0.9238795 * pictures(2), torch.full((2,), 0.25))
     cos, sin = 0.9238795, 0.3826834
     assert torch.allclose(alone, cos * cos * pictures(2) - sin * plain, atol=1e-5)
+
+
+def test_without_conditioning_references_are_not_looked_at():
+    known = restorer(conditioning="none").given(pictures(2, 2), torch.ones(2, 2, dtype=torch.bool))
+
+    assert known == Given()
 
 
 def test_the_same_photos_give_the_same_bits_and_draw_nothing():

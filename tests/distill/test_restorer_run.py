@@ -17,7 +17,11 @@ from tests.distill.tiny_pipelines import save_tiny
 from edgekit.cli.main import run as edgekit
 from edgekit.core.errors import BadInput, EdgekitError
 from edgekit.core.store import read_manifest
-from edgekit.distill.faces.sets import FaceBatch
+from edgekit.distill.faces.sets import FaceBatch, load_faces
+from edgekit.distill.identity.encoder import fresh_encoder
+from edgekit.distill.identity.shape import IdentityShape
+from edgekit.distill.identity.student import write_encoder
+from edgekit.distill.program import StudentFacts
 from edgekit.distill.restorer.learning import learn
 from edgekit.distill.restorer.one_step import Form, one_step
 from edgekit.distill.restorer.recipe import restorer_recipe
@@ -171,6 +175,28 @@ def test_the_same_command_again_does_nothing(made, faces):
 
 
 @needs.KORNIA
+def test_the_network_for_phones_is_trained_without_a_larger_one(faces, tmp_path):
+    shape = IdentityShape(size_px=32, layers=1, refine=0, expand=1)
+    small = load_faces(faces, size_px=32)
+    facts = StudentFacts(name="identity", recipe_sha256="0" * 64)
+    write_encoder(tmp_path / "encoder", fresh_encoder(shape, seed=0), small, small, facts)
+    line = f"distill --student restorer --form phone --faces {faces} --steps 2 --minutes 60"
+
+    status = edgekit(
+        [*line.split(), "--encoder", f"{tmp_path}/encoder", "--out", f"{tmp_path}/run"]
+    )
+
+    assert status == 0
+    manifest = read_manifest(tmp_path / "run", kind="student")
+    assert [port["name"] for port in manifest["inputs"]] == ["image", "code"]
+    assert manifest["references"]["form"] == "phone"
+    assert manifest["teacher"] == "none"
+    assert not (tmp_path / "run" / "base").exists()
+    log = (tmp_path / "run" / "checkpoint" / "log.jsonl").read_text()
+    assert {json.loads(row)["stage"] for row in log.splitlines()} == {"recognizer", "phone"}
+
+
+@needs.KORNIA
 def test_with_references_as_ports_an_onnx_file_is_the_same_function(made, tmp_path):
     bundle = export_student(
         made,
@@ -204,6 +230,8 @@ def test_a_run_out_of_time_says_so_and_the_same_call_goes_on(faces, tmp_path):
     [
         ("--faces nowhere", 4, "nowhere does not exist"),
         ("--form code --faces nowhere", 2, "an identity code needs an encoder"),
+        ("--form phone --faces nowhere", 2, "an identity code needs an encoder"),
+        ("--form phone --base stabilityai/sd-turbo", 2, "starts from no base"),
         ("--form none", 2, "no faces are given"),
         ("--faces nowhere --concept night", 2, "--concept is not for a restorer"),
         ("--faces nowhere --severity horrible", 2, "unknown severity 'horrible'"),

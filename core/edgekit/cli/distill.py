@@ -100,7 +100,7 @@ def distill(
     form: str | None = typer.Option(
         None,
         help="restorer: how references act: memory (default: cached keys and values), code (an "
-        "identity code), channels or none.",
+        "identity code), channels or none; phone: the network for phones alone, with a code.",
     ),
     base: str | None = typer.Option(
         None,
@@ -108,13 +108,13 @@ def distill(
         "stabilityai/sd-turbo, which gets low-rank factors; default: train a small one.",
     ),
     encoder: Path | None = typer.Option(
-        None, help="restorer: identity encoder, for --form code and --phone."
+        None, help="restorer: identity encoder, for --form code, --form phone and --phone."
     ),
     phone: bool = typer.Option(
         False, "--phone", help="restorer: also distill it into a network for phones."
     ),
     severity: str | None = typer.Option(
-        None, help="restorer: mild, medium, severe or mixed (default)."
+        None, help="restorer: mild, medium, severe, extreme or mixed (default)."
     ),
     places: int | None = typer.Option(None, help="restorer: references that fit; default: 4."),
     prompts: Path | None = typer.Option(

@@ -17,8 +17,9 @@ summary tokens of a reference whose correlation with a query says how far to tru
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -29,8 +30,14 @@ OPEN = 2.0
 """Where a fresh gate starts, as a logit: it lets 88 % pass."""
 OUT = 0.5
 """Deviation of a fresh output layer, as a share of what keeps the deviation of its input."""
+PEAK = 6.0
+"""How much higher a fresh layer scores a key at the query's own place than elsewhere, in nats."""
+WAVES = 4
+"""Waves that tell a layer where a token lies: 1, 2, 4 and 8 half periods over a side."""
 LEAST_GATE = 1e-8
 """Keeps the logarithm finite; as a share of softmax mass it is nothing."""
+NEVER = -1e4
+"""Score of what is not there: its share of any softmax is 0 to the last bit."""
 EPSILON = 1e-5
 
 LayerMemory: TypeAlias = tuple[Tensor, Tensor]
@@ -119,6 +126,10 @@ class SharedAttention(nn.Module):
         self.head_dim, self.adain = head_dim, adain
         self.norm = nn.GroupNorm(groups_of(channels), channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        # Faces are aligned, so what a query looks for lies near its own place in every reference.
+        # Without a hint of that, attention to references never left its uniform start.
+        self.place = nn.Conv2d(4 * WAVES, 2 * channels, 1, bias=False)
+        look_near(self.place.weight, head_dim)
         self.out = nn.Conv2d(channels, channels, 1)
         # Not zero: a base hardly uses attention at first, and what is closed then stays closed for
         # references (weights of 0.005 and no effect after 225 steps of a base and 170 of training).
@@ -132,7 +143,13 @@ class SharedAttention(nn.Module):
         assert self.reader is not None
         both_BNC = self.reader(features_BCHW).flatten(2).transpose(1, 2)
         keys, values = both_BNC.chunk(2, dim=2)
-        return keys, values
+        return keys + self.placed(features_BCHW)[1], values
+
+    def placed(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what queries and keys of such a picture get for where they lie, 1 x N x C each."""
+        where = self.place(place_waves(x_BCHW.shape[-2], x_BCHW.shape[-1], x_BCHW))
+        queries, keys = where.flatten(2).transpose(1, 2).chunk(2, dim=2)
+        return queries, keys
 
     @torch.no_grad()
     def read_as_own(self) -> None:
@@ -153,7 +170,8 @@ class SharedAttention(nn.Module):
         num, channels, height, width = x_BCHW.shape
         normed = self.norm(x_BCHW)
         parts = self.qkv(normed).flatten(2).transpose(1, 2).chunk(3, dim=2)
-        q_BNC, k_BNC, v_BNC = parts
+        at_q, at_k = self.placed(x_BCHW)
+        q_BNC, k_BNC, v_BNC = parts[0] + at_q, parts[1] + at_k, parts[2]
         if seen is not None:
             seen.queries.append(q_BNC)
             seen.own.append((k_BNC, v_BNC))
@@ -251,43 +269,57 @@ def fused(
     there_BR: Tensor | None,
     logs_BNR: Tensor | None,
 ) -> Tensor:
-    """Return the same by PyTorch's fused kernels, which never write the scores."""
+    """Return the same by PyTorch's fused kernels, which never write the scores.
+
+    Gate and mask are channels of queries, and of keys the reference that they belong to: as a mask
+    they would keep the fastest kernel out, and one with a gradient would be B x A x N x K.
+    """
     scale, width = q_BANE.shape[-1] ** -0.5, v_BAKE.shape[-1]
-    mask = None
     if there_BR is not None:
-        num, own = q_BANE.shape[0], q_BANE.shape[2]
-        mine = torch.ones(num, own, device=q_BANE.device, dtype=torch.bool)
-        there_BK = _by_token(there_BR, k_BAKE.shape[2] - own) > 0.5
-        mask = torch.cat((mine, there_BK), 1)[:, None, None]
-    if logs_BNR is not None:
-        # The logarithms as channels of queries, and of keys whose reference they are: as a mask
-        # that needs a gradient they would be written out in full, B x A x N x K.
-        _, own, references = logs_BNR.shape
+        references, own = there_BR.shape[1], q_BANE.shape[2]
         tokens = (k_BAKE.shape[2] - own) // references
+        bias_BNR = torch.where(there_BR > 0.5, 0.0, NEVER)[:, None].to(q_BANE.dtype)
+        bias_BNR = bias_BNR + logs_BNR if logs_BNR is not None else bias_BNR.expand(-1, own, -1)
         fill = -references % 8
-        logs = F.pad(logs_BNR / scale, (0, fill))[:, None].expand(-1, q_BANE.shape[1], -1, -1)
+        more = F.pad(bias_BNR / scale, (0, fill))[:, None].expand(-1, q_BANE.shape[1], -1, -1)
         one = torch.eye(references, device=q_BANE.device, dtype=k_BAKE.dtype)
         owner = one[:, None].expand(-1, tokens, -1).reshape(references * tokens, references)
         owner = F.pad(owner, (0, fill, own, 0))
         owner = owner[None, None].expand(*k_BAKE.shape[:2], -1, -1)
-        q_BANE = torch.cat((q_BANE, logs.to(q_BANE.dtype)), -1)
+        q_BANE = torch.cat((q_BANE, more.to(q_BANE.dtype)), -1)
         k_BAKE = torch.cat((k_BAKE, owner), -1)
         v_BAKE = F.pad(v_BAKE, (0, references + fill))  # kernels want one width for all three
-    mixed_BANE: Tensor = F.scaled_dot_product_attention(
-        q_BANE, k_BAKE, v_BAKE, attn_mask=mask, scale=scale
-    )
+    mixed_BANE: Tensor = F.scaled_dot_product_attention(q_BANE, k_BAKE, v_BAKE, scale=scale)
     return mixed_BANE[..., :width]
-
-
-def _by_token(there_BR: Tensor, tokens: int) -> Tensor:
-    """Repeat each reference's number for all of its tokens, B x (R * M)."""
-    num, references = there_BR.shape
-    return there_BR[:, :, None].expand(-1, -1, tokens // references).reshape(num, tokens)
 
 
 def _by_head(x_BNC: Tensor, heads: int) -> Tensor:
     num, tokens, channels = x_BNC.shape
     return x_BNC.reshape(num, tokens, heads, channels // heads).transpose(1, 2)
+
+
+def place_waves(rows: int, columns: int, like: Tensor) -> Tensor:
+    """Return sines and cosines of where each token lies, 1 x (4 * WAVES) x rows x columns."""
+    kind: dict[str, Any] = {"device": like.device, "dtype": torch.float32}
+    # Made by doubling: a list in brackets would be a copy from the host, which no graph records.
+    turns = 2.0 ** torch.arange(WAVES, **kind)
+    down = (torch.arange(rows, **kind) + 0.5) * (math.pi / rows)
+    across = (torch.arange(columns, **kind) + 0.5) * (math.pi / columns)
+    angles_TY, angles_TX = turns[:, None] * down, turns[:, None] * across
+    y = torch.cat((angles_TY.sin(), angles_TY.cos()))[:, :, None].expand(-1, rows, columns)
+    x = torch.cat((angles_TX.sin(), angles_TX.cos()))[:, None, :].expand(-1, rows, columns)
+    return torch.cat((y, x))[None].to(like.dtype)
+
+
+@torch.no_grad()
+def look_near(weight: Tensor, head_dim: int) -> None:
+    """Let queries and keys of `place` start alike: the nearer two tokens, the higher the score."""
+    both, waves, _, _ = weight.shape
+    size = (PEAK * head_dim**0.5 / (waves / 2)) ** 0.5 * max(1.0, waves / head_dim) ** 0.5
+    for first in range(0, both // 2, head_dim):
+        block = nn.init.orthogonal_(torch.empty(head_dim, waves)) * size
+        for part in (first, both // 2 + first):
+            weight[part : part + head_dim, :, 0, 0] = block
 
 
 def groups_of(channels: int) -> int:

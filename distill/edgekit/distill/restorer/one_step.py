@@ -1,4 +1,4 @@
-"""The one-step restorer: a diffusion U-Net at one noise level, and a frozen copy for references.
+"""The one-step restorer: a diffusion U-Net at one noise level, and a copy that reads references.
 
 Nothing is drawn at inference: the degraded picture enters at its place in the noise schedule with
 the noise at its mean, so the same photos give the same bits, and golden vectors make sense.
@@ -65,7 +65,9 @@ class Form:
     adain: bool = True
     gate: bool = True
     reader: bool = True
-    """Keys and values of references come from trained layers on the frozen branch's features."""
+    """Keys and values of references come from layers of their own on the branch's features."""
+    tuned: bool = True
+    """The whole branch is trained: features of a small denoiser hold little of a clean picture."""
     places: int = 4
     """References that `channels` and an exported file have room for."""
 
@@ -91,12 +93,12 @@ class OneStep(nn.Module):
     """Our U-Net as a one-step restorer."""
 
     def __init__(self, network: UNet, branch: UNet | None, form: Form) -> None:
-        """`branch` reads references and stays frozen but for its readers; memories need it."""
+        """`branch` reads references, trained as far as `form` says; memories need it."""
         super().__init__()
         self.form = form
         self.conditioning: Conditioning = form.conditioning
         self.network = network
-        self.branch = None if branch is None else branch.eval().requires_grad_(False)
+        self.branch = None if branch is None else branch.eval().requires_grad_(form.tuned)
         for attention in readers(self.branch):
             assert attention.reader is not None
             attention.reader.requires_grad_(True)
@@ -150,8 +152,9 @@ def enrolled(branch: UNet, photos: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
     """Return what the decoder's attentions of `branch` hold of each nearly clean photo."""
     seen = Seen()
     level = torch.full((len(photos),), REFERENCE_LEVEL, device=photos.device)
-    with torch.no_grad():
-        branch(photos, level, seen=seen)
+    tuned = torch.is_grad_enabled() and branch.stem.weight.requires_grad
+    with torch.set_grad_enabled(tuned):
+        branch.attended(photos, branch.time(level), seen=seen)
     if not branch.shape.reads:
         return tuple(seen.own)
     layers = zip(readers(branch), seen.features, strict=True)

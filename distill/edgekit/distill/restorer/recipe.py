@@ -14,7 +14,10 @@ from edgekit.distill.recipe_files import check_keys, check_name, check_ranges, w
 Conditioning = Literal["none", "channels", "memory", "code"]
 """How references reach the network: not at all, as more input channels, as cached keys and values,
 or as an identity code."""
-SEVERITIES = ("mild", "medium", "severe", "mixed")
+Kind = Literal["none", "channels", "memory", "code", "phone"]
+"""A conditioning of the one-step network, or "phone": the network for phones alone, which takes a
+code and has no larger network to learn from."""
+SEVERITIES = ("mild", "medium", "severe", "extreme", "mixed")
 PROFILES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "cpu": {},
@@ -36,9 +39,9 @@ class RestorerRecipe:
     name: str = "restorer"
     """Name of the model files, a-z, 0-9, _ and -."""
     profile: str = "cpu"
-    conditioning: Conditioning = "memory"
+    conditioning: Kind = "memory"
     """How references act: "memory" (cached keys and values), "code" (an identity code),
-    "channels" (more input channels) or "none"."""
+    "channels" (more input channels) or "none"; "phone" is the small network with a code alone."""
     adain: bool = True
     gate: bool = True
     places: int = 4
@@ -72,7 +75,7 @@ class RestorerRecipe:
         """Reject a recipe that could only fail later."""
         for kind, value, known in (
             ("profile", self.profile, tuple(PROFILES)),
-            ("form", self.conditioning, get_args(Conditioning)),
+            ("form", self.conditioning, get_args(Kind)),
             ("severity", self.severity, SEVERITIES),
         ):
             if value not in known:
@@ -130,6 +133,11 @@ def stage_seconds(recipe: RestorerRecipe, stages: tuple[str, ...]) -> dict[str, 
 
     >>> stage_seconds(RestorerRecipe(minutes=1.0), ("recognizer", "restorer"))
     {'recognizer': 12.0, 'restorer': 48.0}
+    >>> stage_seconds(RestorerRecipe(minutes=1.4), ("recognizer", "phone"))
+    {'recognizer': 12.0, 'phone': 72.0}
     """
-    total = sum(SHARES[stage] for stage in stages)
-    return {stage: round(60 * recipe.minutes * SHARES[stage] / total, 6) for stage in stages}
+    shares = dict(SHARES)
+    if "restorer" not in stages:
+        shares["phone"] += shares["restorer"]  # there is one network to train
+    total = sum(shares[stage] for stage in stages)
+    return {stage: round(60 * recipe.minutes * shares[stage] / total, 6) for stage in stages}

@@ -97,11 +97,12 @@ def ship_restorer(
     inputs: Inputs,
     network: OneStep | PhoneRestorer,
     folder: Path,
-    base_sha256: str,
+    base_sha256: str | None,
     recognizer: nn.Module | None,
 ) -> dict[str, Any]:
     """Write the student folder of a trained network and return its manifest."""
     recipe = inputs.recipe
+    alone = recipe.conditioning == "phone"
     network = network.cpu()
     program = network if isinstance(network, PhoneRestorer) else Program(network)
     kind = "phone" if isinstance(network, PhoneRestorer) else recipe.conditioning
@@ -135,9 +136,9 @@ def ship_restorer(
         heldout={**_feeds(inputs, network, heldout), "teacher": as_photos(heldout.target)},
         facts=StudentFacts(
             form="restorer",
-            name=recipe.name if kind != "phone" else f"{recipe.name}-phone",
+            name=recipe.name if kind != "phone" or alone else f"{recipe.name}-phone",
             prompt="restore the portrait",
-            teacher="none" if kind != "phone" else recipe.name,
+            teacher="none" if kind != "phone" or alone else recipe.name,
             recipe_sha256=inputs.sha256,
             seed=recipe.seed,
             base_sha256=base_sha256,

@@ -3,7 +3,8 @@
     RUN/                student: the one-step restorer, references as ports
     RUN/enroller/       student: one reference photo to its keys and values (form "memory")
     RUN/identity/       student: a copy of the encoder whose codes it understands (form "code")
-    RUN/phone/          student: the network for phones, an identity code as its second port
+    RUN/phone/          student: the network for phones, an identity code as its second port; the
+                        form "phone" is that network alone, in RUN itself
     RUN/base/           the pretrained diffusion U-Net, for other runs
     RUN/adapter.safetensors instead, for a base of diffusers: what was trained, no program
     RUN/checkpoint/     state of each stage; a run that was killed continues from it
@@ -57,7 +58,7 @@ from edgekit.distill.restorer.terms import TermWeights
 from edgekit.distill.restorer.turbo import TurboRestorer, turbo_restorer
 from edgekit.distill.restorer.unet import UNet
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the same recipe would give another student than before."""
 
 
@@ -99,7 +100,13 @@ def distill_restorer(
 def _checked(
     recipe: RestorerRecipe, faces: Sequence[Path], base: str | Path | None, encoder: Path | None
 ) -> Inputs:
-    needs_code = recipe.conditioning == "code" or recipe.phone
+    alone = recipe.conditioning == "phone"
+    if alone and base is not None:
+        raise EdgekitError(
+            "the network for phones starts from no base",
+            hint="leave --base out, or distil a larger network with --phone",
+        )
+    needs_code = recipe.conditioning == "code" or recipe.phone or alone
     if needs_code and encoder is None:
         raise EdgekitError(
             "an identity code needs an encoder",
@@ -190,11 +197,12 @@ def _made(inputs: Inputs, out: Path, stop_at: float, report: Report) -> dict[str
         steps=recipe.steps,
         stop_at=stop_at,
     )
+    alone = recipe.conditioning == "phone"
     wanted = {
-        "base": inputs.base is None and inputs.turbo is None,
+        "base": inputs.base is None and inputs.turbo is None and not alone,
         "recognizer": recipe.identity > 0,
-        "restorer": True,
-        "phone": recipe.phone,
+        "restorer": not alone,
+        "phone": recipe.phone or alone,
     }
     stages = tuple(stage for stage, needed in wanted.items() if needed)
     seconds = stage_seconds(recipe, stages)
@@ -202,11 +210,12 @@ def _made(inputs: Inputs, out: Path, stop_at: float, report: Report) -> dict[str
     def tell(stage: str) -> None:
         report(stage, stages.index(stage), len(stages))
 
-    network: OneStep | TurboRestorer
+    network: OneStep | TurboRestorer | None = None
+    base_sha256 = None
     if inputs.turbo is not None:
         network = inputs.turbo
         base_sha256 = value_sha256(inputs.base_name)
-    else:
+    elif not alone:
         if inputs.base is None:
             tell("base")
         base = inputs.base or _trained_base(inputs, plan, place, out, seconds["base"])
@@ -226,14 +235,19 @@ def _made(inputs: Inputs, out: Path, stop_at: float, report: Report) -> dict[str
         one.eval()
 
     coded = inputs.encoder if recipe.conditioning == "code" else None
-    trained(network, "restorer", encoder=coded)
-    if recipe.phone:
+    if network is not None:
+        trained(network, "restorer", encoder=coded)
+    made: dict[str, Any] = {}
+    if wanted["phone"]:
         phone = phone_of(plan)
         trained(phone, "phone", encoder=inputs.encoder, teacher=network)
-        ship_restorer(inputs, phone, out / "phone", base_sha256, recognizer)
+        where = out if alone else out / "phone"
+        made = ship_restorer(inputs, phone, where, base_sha256, recognizer)
     if isinstance(network, TurboRestorer):
+        assert base_sha256 is not None
         made = ship_turbo(inputs, network, out, base_sha256, recognizer)
-    else:
+    elif network is not None:
+        assert base_sha256 is not None
         if recipe.conditioning == "memory":
             ship_enroller(inputs, network, out / "enroller", base_sha256)
         made = ship_restorer(inputs, network, out, base_sha256, recognizer)
@@ -243,6 +257,8 @@ def _made(inputs: Inputs, out: Path, stop_at: float, report: Report) -> dict[str
 
 def form_of(recipe: RestorerRecipe) -> Form:
     """Return the form of the one-step network."""
+    if recipe.conditioning == "phone":
+        raise ValueError("the network for phones has no form of the one-step network")
     return Form(
         conditioning=recipe.conditioning,
         adain=recipe.adain,

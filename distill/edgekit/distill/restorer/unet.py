@@ -170,6 +170,24 @@ class UNet(nn.Module):
         `extra` are the channels that the shape asks for; `seen` collects the decoder's attention.
         """
         time = self.time(level)
+        x, finest = self.attended(noisy, time, memory, extra, seen)
+        x = torch.cat((twice(self.up[0](x)), finest), 1)
+        x = self.last[1](self.last[0](x, time), time)
+        velocity: Tensor = self.head(F.silu(self.head_norm(x)))
+        return velocity
+
+    def attended(
+        self,
+        noisy: Tensor,
+        time: Tensor,
+        memory: Memory | None = None,
+        extra: Tensor | None = None,
+        seen: Seen | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return what leaves the last attention, and the encoder's finest features.
+
+        It is all that a reference branch needs. `time` is an embedded level.
+        """
         x = noisy if extra is None else torch.cat((noisy, extra), 1)
         x = self.stem(x)
         x = x + self.place(places(x.shape[-2], x.shape[-1], x))
@@ -188,10 +206,7 @@ class UNet(nn.Module):
             x = block(x, time)
             layer = None if memory is None else memory.layers[i]
             x = attention(x, layer, None if memory is None else memory.mask, seen)
-        x = torch.cat((twice(self.up[0](x)), skips[0]), 1)
-        x = self.last[1](self.last[0](x, time), time)
-        velocity: Tensor = self.head(F.silu(self.head_norm(x)))
-        return velocity
+        return x, skips[0]
 
     def time(self, level: Tensor) -> Tensor:
         """Return the embedded noise level, B x T; nothing if one level is folded in."""
