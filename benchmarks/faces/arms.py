@@ -23,7 +23,9 @@ class Arm:
     sampled: bool = False
     """Trained as a diffusion model that sees the degraded portrait, sampled in 50 steps."""
     phone: bool = False
-    """The network for phones, taught by the arm `TEACHER` of the same seed."""
+    """The network for phones."""
+    taught: bool = False
+    """It learns from the arm `TEACHER` of the same seed too, not from true pictures alone."""
 
     @property
     def needs_code(self) -> bool:
@@ -47,12 +49,17 @@ ARMS = {
     "gate": Arm(what="+ reliability gate", form=GATED, landmark=True),
     "frozen": Arm(
         what="the same with keys and values of the frozen branch",
-        form=replace(GATED, reader=False),
+        form=replace(GATED, reader=False, tuned=False),
         landmark=True,
     ),
     "code": Arm(what="identity code in place of keys and values", form=Form(conditioning="code")),
     "sampled": Arm(what="conditional diffusion, 50 steps", form=ADAIN, sampled=True),
-    "phone": Arm(what="phone-size student with code", form=Form(conditioning="code"), phone=True),
+    "phone": Arm(
+        what="phone-size student with code", form=Form(conditioning="code"), phone=True, taught=True
+    ),
+    "untaught": Arm(
+        what="phone-size student without a teacher", form=Form(conditioning="code"), phone=True
+    ),
 }
 TEACHER = "gate"
 

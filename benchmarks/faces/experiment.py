@@ -21,7 +21,7 @@ from typing import Any, cast
 
 import torch
 from arms import ARMS, TEACHER, Arm, network_of
-from judge import Judge, strips
+from judge import HARD, USUAL, Judge, strips
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -64,9 +64,10 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=RESTORER_LR, help="of every arm but phone")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--references", type=int, default=2, help="in training, at most")
     parser.add_argument("--judged", type=int, default=128, help="test portraits of a condition")
     parser.add_argument("--colour", action="store_true", help="leave gray photos out")
-    parser.add_argument("--keep", nargs="*", default=["gate", "code", "phone", "none"])
+    parser.add_argument("--keep", nargs="*", default=["gate", "code", "phone", "untaught"])
     parser.add_argument(
         "--weights", nargs="*", default=[], metavar="TERM=X", help="of training terms, all arms"
     )
@@ -130,7 +131,7 @@ class Work:
             return "now"
         if self.encoder is None:
             return "never"
-        if not ARMS[name].phone or self.weights(TEACHER, seed).is_file():
+        if not ARMS[name].taught or self.weights(TEACHER, seed).is_file():
             return "now"
         return "later" if TEACHER in self.given.arms else "never"
 
@@ -166,6 +167,7 @@ class Work:
             "batch": self.given.batch,
             "weights": asdict(plan.weights),
             "lr": plan.lr,
+            "references": plan.references,
             "size_px": self.given.size,
             "train_s": trained_s,
             "wall_s": round(time.monotonic() - started, 2),
@@ -198,7 +200,7 @@ class Work:
             )
             return place.run(task, "restorer", self.given.arm_s)
         teacher = None
-        if arm.phone:
+        if arm.taught:
             teacher = network_of(ARMS[TEACHER], base, plan)
             teacher.load_state_dict(load_file(self.weights(TEACHER, plan.seed)))
             teacher = teacher.float().eval()
@@ -217,9 +219,14 @@ class Work:
         self, network: nn.Module | None, judge: Judge, name: str, seed: int
     ) -> dict[str, Any]:
         """Return the scores of an arm under every condition, and keep pictures of seed 0."""
-        scores = {}
+        scores: dict[str, Any] = {}
         slow = name in ARMS and ARMS[name].sampled
-        for condition in judge.conditions()[: len(self.test) if slow else None]:
+        blind = network is None or ARMS[name].form.conditioning == "none"
+        for condition in judge.conditions()[: len(HARD) * len(self.test) if slow else None]:
+            usual = replace(condition, references=USUAL, wrong=False).name
+            if blind and usual in scores:
+                scores[condition.name] = scores[usual]
+                continue
             batch = judge.batch(condition)
             if network is None:
                 made = batch.degraded.to(self.device).clamp(-1, 1)
@@ -293,6 +300,7 @@ class Work:
             seed=seed,
             toy=self.given.small,
             lr=self.given.lr,
+            references=self.given.references,
             weights=TermWeights(**{name: float(value) for name, value in words.items()}),
         )
 
@@ -302,7 +310,8 @@ class Work:
         return Place(
             folder=folder,
             device=self.device,
-            fingerprint=f"{what}/{given.size}/{given.batch}/{given.steps}/{given.weights}/{given.lr}",
+            fingerprint=f"{what}/{given.size}/{given.batch}/{given.steps}/{given.weights}"
+            f"/{given.lr}/{given.references}",
             steps=self.given.steps,
             stop_at=self.runs.ends,
             graphs=not self.given.no_graphs,

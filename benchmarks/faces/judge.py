@@ -25,7 +25,9 @@ from edgekit.distill.metrics import as_photos, perceptual_distance
 from edgekit.distill.restorer.recognizer import identity_distance
 from edgekit.distill.restorer.terms import MultiScaleSSIM
 
-SEVERITIES = ("mild", "medium", "severe")
+SEVERITIES = ("mild", "medium", "severe", "extreme")
+HARD = SEVERITIES[2:]
+"""Severities that a reference could help with: wrong and no references are tested there too."""
 COUNTS = (0, 1, 2, 4, 8)
 MOST = COUNTS[-1]
 USUAL = 4
@@ -57,11 +59,12 @@ class Condition:
 
 def conditions(people: Sequence[str]) -> list[Condition]:
     """Return what every arm is tested on; the first ones are those that a slow arm is tested on."""
-    main = [Condition(who, "severe", USUAL) for who in people]
-    more = [Condition(who, level, USUAL) for who in people for level in SEVERITIES[:-1]]
-    wrong = [Condition(who, "severe", USUAL, wrong=True) for who in people]
-    none = [Condition(who, "severe", 0) for who in people]
-    counts = [Condition("rendered", "severe", n) for n in COUNTS if n not in (0, USUAL)]
+    hard = [(who, level) for level in HARD for who in people]
+    main = [Condition(*where, USUAL) for where in hard]
+    wrong = [Condition(*where, USUAL, wrong=True) for where in hard]
+    none = [Condition(*where, 0) for where in hard]
+    more = [Condition(who, level, USUAL) for who in people for level in SEVERITIES[:2]]
+    counts = [Condition("rendered", HARD[-1], n) for n in COUNTS if n not in (0, USUAL)]
     return [*main, *wrong, *none, *more, *(counts if "rendered" in people else [])]
 
 

@@ -9,6 +9,7 @@ page comes from them; a run that is missing is named.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from arms import ARMS
-from judge import COUNTS, SEVERITIES, USUAL
+from judge import COUNTS, HARD, SEVERITIES, USUAL
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "faces"
@@ -30,6 +31,9 @@ METRICS = (
     ("psnr_db", "PSNR dB", 2),
 )
 RESAMPLES = 10_000
+REFERENCES = (f"{USUAL} right", f"{USUAL} wrong", "0 right")
+STEPS = ("shared", "adain", "landmark", "gate")
+"""Arms that add one thing each to the one before."""
 FASTER, WARMER, NEAR, SMALLER = 25.0, 1.7, 0.10, 1 / 100
 """Bars of the issue: against fifty steps, warm against cold, code against keys and values."""
 
@@ -67,9 +71,12 @@ def page(rows: Sequence[Row], latency: Row | None) -> str:
     ]
     for people in ("real", "rendered"):
         if any(name.startswith(people) for row in rows for name in row["scores"]):
-            parts += [f"## Severely degraded, {people} test people", "", main_table(rows, people)]
-            parts += ["", f"### Severities ({people})", "", severities(rows, people), ""]
-    parts += ["## Number of references (rendered people)", "", counts(rows), ""]
+            for level in HARD:
+                parts += [f"## {people.capitalize()} test people, {level} damage", ""]
+                parts += [main_table(rows, people, level), ""]
+            parts += [f"### Severities ({people})", "", severities(rows, people), ""]
+    parts += [f"## Number of references (rendered people, {HARD[-1]} damage)", ""]
+    parts += [counts(rows), ""]
     parts += ["## Time and bytes", "", speed(latency), ""]
     parts += ["## What is missing", "", missing(rows, latency)]
     return "\n".join(parts) + "\n"
@@ -83,15 +90,17 @@ def setting(rows: Sequence[Row]) -> str:
     devices = sorted({row["device"] for row in runs})
     steps = sorted({row["steps"] for row in runs})
     first = runs[0]
+    most = first.get("references", 4)
     return (
         f"{len(runs)} runs on {', '.join(devices)}, one a line; {first['size_px']} px, batch "
-        f"{first['batch']}, {'/'.join(map(str, steps))} steps (asked: {first['asked_steps']}). All "
-        "arms start from the same pretrained diffusion U-Net, see the same batches and have the "
-        "same terms but for what their name says. Test people are in no training set; the degraded "
-        "pixels and references of a condition are the same for all arms. `identity (dlib)` is the "
-        "distance of dlib's recognizer to the true portrait (photos of one person are usually "
-        "below 0.5, of two above 0.6), and is in no loss; `identity (of the loss)` is. The feature "
-        "distance uses EfficientNet-Lite0, which training uses too, and is not LPIPS.\n"
+        f"{first['batch']}, {'/'.join(map(str, steps))} steps, at most {most} references of a "
+        "target in training. All arms start from the same pretrained diffusion U-Net, see the same "
+        "batches and have the same terms but for what their name says. Test people are in no "
+        "training set; the degraded pixels and references of a condition are the same for all "
+        "arms. `identity (dlib)` is the distance of dlib's recognizer to the true portrait (photos "
+        "of one person are usually below 0.5, of two above 0.6), and is in no loss; `identity (of "
+        "the loss)` is. The feature distance uses EfficientNet-Lite0, which training uses too, and "
+        "is not LPIPS.\n"
     )
 
 
@@ -124,16 +133,16 @@ def what(arm: str) -> str:
     return "the degraded portrait" if arm == "untouched" else ARMS[arm].what
 
 
-def main_table(rows: Sequence[Row], people: str) -> str:
-    """Return every arm under the severe conditions, with right, wrong and no references."""
+def main_table(rows: Sequence[Row], people: str, level: str) -> str:
+    """Return every arm under hard conditions, with right, wrong and no references."""
     lines = [
         f"| arm | references | {' | '.join(title for _, title, _ in METRICS)} |",
         f"|---|---|{'---|' * len(METRICS)}",
     ]
-    shown = ((f"{USUAL} right", "right"), (f"{USUAL} wrong", "wrong person"), ("0 right", "none"))
+    shown = tuple(zip(REFERENCES, ("right", "wrong person", "none"), strict=True))
     for arm in arms_of(rows):
         for kind, words in shown if arm not in ("untouched", "none") else shown[:1]:
-            name = f"{people}/severe/{kind}"
+            name = f"{people}/{level}/{kind}"
             cells = [spread(values(rows, arm, name, key), digits) for key, _, digits in METRICS]
             if any(cell != "–" for cell in cells):
                 told = "" if arm in ("untouched", "none") else words
@@ -164,7 +173,8 @@ def counts(rows: Sequence[Row]) -> str:
         if arm in ("untouched", "none"):
             continue
         cells = [
-            spread(values(rows, arm, f"rendered/severe/{n} right", metric), digits) for n in COUNTS
+            spread(values(rows, arm, f"rendered/{HARD[-1]}/{n} right", metric), digits)
+            for n in COUNTS
         ]
         lines.append(f"| {what(arm)} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -179,30 +189,33 @@ def judged_by(rows: Sequence[Row]) -> tuple[str, str, int]:
 def claims(rows: Sequence[Row], latency: Row | None) -> str:
     """Return each bar with its figures and whether it is reached."""
     lines = ["| claim | figures | holds |", "|---|---|---|"]
-    people = "real" if values(rows, "none", f"real/severe/{USUAL} right", "psnr_db") else "rendered"
-    right, wrong = (f"{people}/severe/{USUAL} {kind}" for kind in ("right", "wrong"))
     metric, title, _ = judged_by(rows)
-    for arm in ("landmark", "gate"):
-        lines.append(
-            compared(
-                f"{what('shared')} {what('adain')} {what('landmark')}"
-                f"{' ' + what('gate') if arm == 'gate' else ''} beats no references",
-                portraits(rows, "none", right, metric),
-                portraits(rows, arm, right, metric),
-                title,
-                least=0.0,
+    for people, level in itertools.product(("real", "rendered"), HARD):
+        where = f"{people}/{level}"
+        right, wrong, none = (f"{where}/{kind}" for kind in REFERENCES)
+        if not values(rows, "none", right, "psnr_db"):
+            continue
+        for arm in ("landmark", "gate"):
+            words = " ".join(what(part) for part in STEPS[: STEPS.index(arm) + 1])
+            lines.append(
+                compared(
+                    f"{words} beats no references ({where})",
+                    portraits(rows, "none", right, metric),
+                    portraits(rows, arm, right, metric),
+                    title,
+                    least=0.0,
+                )
             )
-        )
-        lines.append(
-            compared(
-                f"wrong references are no better than none ({what(arm)})",
-                portraits(rows, arm, wrong, metric),
-                portraits(rows, arm, f"{people}/severe/0 right", metric),
-                title,
-                least=None,
+            lines.append(
+                compared(
+                    f"wrong references are no better than none ({what(arm)}, {where})",
+                    portraits(rows, arm, wrong, metric),
+                    portraits(rows, arm, none, metric),
+                    title,
+                    least=None,
+                )
             )
-        )
-    lines.append(code_claim(rows, right, metric))
+        lines.append(code_claim(rows, right, metric))
     if latency is None:
         lines += [
             f"| at least {FASTER:.0f} times faster than 50 steps | not measured | – |",
@@ -253,9 +266,14 @@ def compared(
     low, high = interval(gains)
     holds = low > least if least is not None else high >= 0
     return (
-        f"| {claim} | {title} lower by {mean:.3f} [{low:.3f}, {high:.3f}], {len(seeds)} seeds | "
+        f"| {claim} | {title} lower by {mean:.3f} [{low:.3f}, {high:.3f}], {seeds_of(seeds)} | "
         f"{said(holds)} |"
     )
+
+
+def seeds_of(seeds: Sequence[int]) -> str:
+    """Return how many there are."""
+    return "1 seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
 
 
 def interval(gains: Sequence[Any]) -> tuple[float, float]:
@@ -280,7 +298,8 @@ def code_claim(rows: Sequence[Row], right: str, metric: str) -> str:
         for arm in ("none", "gate", "code")
         if values(rows, arm, right, metric)
     }
-    claim = "a code reaches 90 % of the gain of keys and values"
+    where = right.rpartition("/")[0]
+    claim = f"a code reaches 90 % of the gain of keys and values ({where})"
     if len(found) < 3:
         return f"| {claim} | no runs | – |"
     whole, part = found["none"] - found["gate"], found["none"] - found["code"]

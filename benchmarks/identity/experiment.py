@@ -143,6 +143,8 @@ class Work:
         if encoder is None:
             return None
         trained_s = time.monotonic() - began
+        if (arm, seed) == SHIPPED:
+            self.ship(encoder)
         budget = replace(self.recipe, seed=seed, seconds=self.given.generator_s)
         of = f"{arm}-{seed}-{self.given.arm_s}"
         generator = fit_generator(
@@ -150,8 +152,6 @@ class Work:
         )
         if generator is None:
             return None
-        if (arm, seed) == SHIPPED:
-            self.ship(encoder)
         apart = {}
         for name, faces in self.test.items():
             apart[name] = separation(encoder, faces).facts()
