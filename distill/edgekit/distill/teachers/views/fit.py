@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Hashable
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch._dynamo
 from torch import Tensor, nn
 
 from edgekit.core.errors import BadInput
 from edgekit.core.progress import Report, silent
 from edgekit.core.store import complete, prepared_folder, read_manifest, value_sha256
-from edgekit.distill.render.views import Cameras, random_backgrounds
-from edgekit.distill.teachers.journal import Clock, Journal, averaged, learning_rate, weights
+from edgekit.distill.render.views import cameras_at, random_backgrounds
+from edgekit.distill.restorer.learning import Batch, Learner, Terms, learn
+from edgekit.distill.teachers.journal import Clock, Journal
 from edgekit.distill.teachers.networks import channels_last, parameters_of, token_ids
 from edgekit.distill.teachers.views.bank import Bank, mesh_bank, world_bank
 from edgekit.distill.teachers.views.guide import ViewsGuide
@@ -30,6 +31,7 @@ from edgekit.distill.teachers.views.networks import (
     KIND,
     TOY,
     Networks,
+    Rounded,
     ViewSize,
     clean_pictures,
     fresh_networks,
@@ -75,6 +77,9 @@ class ViewsSettings:
         return {**facts, "meshes": None if self.meshes is None else str(self.meshes)}
 
 
+FORMAT = 2
+"""Raised when the same settings would give another teacher than before."""
+STAGE, WARMUP = "views", 200
 LEAST_BLUR = 0.2
 """Standard deviation of noise below which a picture's errors are not weighted more."""
 
@@ -115,25 +120,36 @@ def fit_views(
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
-        torch._dynamo.config.suppress_errors = True  # a failed compile falls back to eager
-    state = _state(work, settings, device)
+    fingerprint = value_sha256([FORMAT, settings.facts()])
+    _refuse_others(work, fingerprint)
     begun = time.monotonic()
     banks = _banks(settings, device, report)
     sizes = {f"pictures_{number}": len(bank) for number, bank in enumerate(banks)}
     journal.write("renders", {**sizes, "seconds": time.monotonic() - begun})
     prompts = sorted({"", *every_prompt(), *(p for bank in banks for p in bank.prompts)})
     networks = fresh_networks(settings.size, prompts, work, settings.seed)
-    trainer = _Trainer(networks, banks, settings, device)
-    if state is not None:
-        trainer.resume(state)
-    if not trainer.run(work, journal, stop_at):
+    task = ViewsTask(networks, banks, settings, device, half=device.type == "cuda")
+    clock = Clock(settings.seconds, settings.steps, stop_at=stop_at)
+    done = learn(
+        task,
+        clock,
+        stage=STAGE,
+        folder=work,
+        fingerprint=fingerprint,
+        device=device,
+        save_every=settings.save_every,
+        log_every=settings.log_every,
+        warmup=WARMUP if settings.steps is None else min(WARMUP, 1 + settings.steps // 20),
+    )
+    if not done:
         return None
-    trainer.settle()
+    for module in (networks.unet, networks.text_encoder):
+        module.eval().requires_grad_(False)
     guide = ViewsGuide(networks, identity="just trained")
     facts = {
         **settings.facts(),
-        "steps": trainer.clock.step,
-        "seconds": round(trainer.clock.spent, 1),
+        "steps": clock.step,
+        "seconds": round(clock.spent, 1),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "parameters": parameters_of(networks.unet) + parameters_of(networks.text_encoder),
         "prompts": {"toys": len(banks[0].prompts), "captions": _captions(banks)},
@@ -145,18 +161,17 @@ def fit_views(
     return read_manifest(folder, kind=KIND)
 
 
-def _state(work: Path, settings: ViewsSettings, device: torch.device) -> dict[str, Any] | None:
-    """Return what an earlier call left in `work`; raises BadInput if its settings were others."""
-    file = work / "state.pt"
+def _refuse_others(work: Path, fingerprint: str) -> None:
+    """Raise BadInput if an earlier call with other settings left its state in `work`."""
+    file = work / f"{STAGE}.pt"
     if not file.exists():
-        return None
-    state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
-    if state["settings"] != value_sha256(settings.facts()):
+        return
+    state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    if state["fingerprint"] != fingerprint:
         raise BadInput(
             f"{work.parent} holds a teacher of other settings, not yet finished or finished",
             hint="repeat the settings, or choose another --out",
         )
-    return state
 
 
 def _captions(banks: list[Bank]) -> int:
@@ -187,141 +202,86 @@ def _banks(settings: ViewsSettings, device: torch.device, report: Report) -> lis
     ]  # fmt: skip
 
 
-class _Trainer:
-    """Networks, their optimizer and running average, and where the training stands."""
+class ViewsTask:
+    """What a step of training is: pictures of the banks, noise, and how far the guess is off.
+
+    In a GPU's graph by itself: its batch is made outside, and nothing in `advance` depends on
+    values on the host.
+    """
+
+    learners: dict[str, Learner]
 
     def __init__(
-        self, networks: Networks, banks: list[Bank], settings: ViewsSettings, device: torch.device
+        self,
+        networks: Networks,
+        banks: list[Bank],
+        settings: ViewsSettings,
+        device: torch.device,
+        *,
+        half: bool,
     ) -> None:
-        """Place everything on `device`."""
+        """Place everything on `device`; `half` computes in bfloat16, whatever the device."""
         self.networks, self.banks, self.settings, self.device = networks, banks, settings, device
+        self.half = half
         channels_last(networks.unet).to(device).train()
         networks.text_encoder.to(device).train()
-        self.trained = [*networks.unet.parameters(), *networks.text_encoder.parameters()]
-        self.smooth = [w.clone() for w in weights(networks.unet, networks.text_encoder)]
-        self.optimizer = torch.optim.AdamW(
-            self.trained,
-            lr=settings.peak_rate,
-            betas=(0.9, 0.99),
-            weight_decay=0.01,
-            fused=device.type == "cuda",
-        )
-        self.clock = Clock(settings.seconds, settings.steps)
+        both = nn.ModuleList([networks.unet, networks.text_encoder])
+        self.learners = {"teacher": Learner(both, settings.peak_rate)}
         self.alphas = new_scheduler().alphas_cumprod.to(device)
         self.ids = [token_ids(networks.tokenizer, bank.prompts).to(device) for bank in banks]
         self.blank_K = token_ids(networks.tokenizer, [""])[0].to(device)
-        cuda = device.type == "cuda"
-        self.unet = torch.compile(networks.unet, dynamic=False) if cuda else networks.unet
+        self._generator = torch.Generator(device)
 
-    def resume(self, state: dict[str, Any]) -> None:
-        """Continue from the state that an earlier call saved."""
-        self.networks.unet.load_state_dict(state["unet"])
-        self.networks.text_encoder.load_state_dict(state["text"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.smooth, self.clock.step = state["smooth"], state["step"]
-        self.clock.spent_before = state["spent"]
-
-    def save(self, work: Path) -> None:
-        """Write the state to `work`, at once or not at all."""
-        file = work / "state.pt"
-        state = {
-            "settings": value_sha256(self.settings.facts()),
-            "unet": self.networks.unet.state_dict(),
-            "text": self.networks.text_encoder.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "smooth": self.smooth,
-            "step": self.clock.step,
-            "spent": self.clock.spent,
-        }
-        torch.save(state, file.with_suffix(".tmp"))
-        file.with_suffix(".tmp").replace(file)
-
-    def run(self, work: Path, journal: Journal, stop_at: float) -> bool:
-        """Train until the budget is used up (True) or `stop_at` has come."""
-        clock, settings = self.clock, self.settings
-        clock.stop_at, clock.started = stop_at, time.monotonic()
-        generator = torch.Generator(self.device).manual_seed(settings.seed * 1_000_003 + clock.step)
-        last_save = last_log = clock.spent
-        logged, total = clock.step, torch.zeros((), device=self.device)
-        while not clock.over:
-            rate = learning_rate(clock.share, clock.step, peak=settings.peak_rate)
-            total += self.step(rate, generator)
-            clock.step += 1
-            if clock.spent - last_log > settings.log_every:
-                count = clock.step - logged
-                speed = count * settings.batch / (clock.spent - last_log)
-                values = {
-                    "step": clock.step,
-                    "seconds": clock.spent,
-                    "loss": float(total) / count,
-                    "pictures_per_second": speed,
-                }
-                journal.write("views", values)
-                logged, last_log = clock.step, clock.spent
-                total.zero_()
-            if clock.spent - last_save > settings.save_every:
-                last_save = clock.spent
-                self.save(work)
-        self.save(work)
-        journal.write("views", {"step": clock.step, "seconds": clock.spent, "share": clock.share})
-        return clock.share >= 1
-
-    def step(self, rate: float, generator: torch.Generator) -> Tensor:
-        """Take one step; returns the loss, still on the device."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        pictures, ids_BK, cameras = self.batch(generator)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss(pictures, ids_BK, cameras, generator)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.trained, 1.0)
-        self.optimizer.step()
-        averaged(
-            self.smooth, weights(self.networks.unet, self.networks.text_encoder), self.clock.step
-        )
-        return loss.detach()
-
-    def batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Cameras]:
-        """Return pictures in [-1, 1] over random colors, their tokens and their cameras."""
-        settings = self.settings
+    def batch(self, step: int) -> Batch:
+        """Return pictures in [-1, 1] over random colors, their tokens, their cameras and noise."""
+        settings, device, dice = self.settings, self.device, self._generator
+        dice.manual_seed(settings.seed * 1_000_003 + step)
         of_meshes = round(settings.batch * settings.share_meshes) if len(self.banks) > 1 else 0
         parts = []
         counts = (settings.batch - of_meshes, of_meshes)
         for bank, ids, count in zip(self.banks, self.ids, counts, strict=False):
-            picks = torch.randint(len(bank), (count,), generator=generator, device=self.device)
-            backgrounds = random_backgrounds(count, generator, self.device)
-            cameras = bank.cameras(picks)
-            shown = bank.pictures(picks, backgrounds)
-            parts.append((shown, ids[bank.prompt_N[picks]], cameras.yaw, cameras.pitch,
-                          cameras.distance, cameras.field_deg))  # fmt: skip
-        shown, ids_BK, *where = (torch.cat(each) for each in zip(*parts, strict=True))
-        return shown * 2 - 1, ids_BK, Cameras(*where)
+            picks = torch.randint(len(bank), (count,), generator=dice, device=device)
+            shown = bank.pictures(picks, random_backgrounds(count, dice, device))
+            parts.append((shown, ids[bank.prompt_N[picks]], bank.yaw_N[picks], bank.pitch_N[picks]))
+        shown, ids_BK, yaw, pitch = (torch.cat(each) for each in zip(*parts, strict=True))
+        count = len(shown)
+        untold = torch.rand(count, generator=dice, device=device) < settings.no_text
+        return {
+            "pictures": shown * 2 - 1,
+            "ids": torch.where(untold[:, None], self.blank_K, ids_BK),
+            "yaw": yaw,
+            "pitch": pitch,
+            "step": torch.randint(len(self.alphas), (count,), generator=dice, device=device),
+            "noise": torch.randn(shown.shape, generator=dice, device=device),
+        }
 
-    def loss(
-        self, pictures: Tensor, ids_BK: Tensor, cameras: Cameras, generator: torch.Generator
-    ) -> Tensor:
-        """Mean squared error of the velocity, which follows from the picture; some texts left out.
+    def advance(self, batch: Batch, phase: Hashable) -> Terms:
+        """Do one step."""
+        loss = self.loss(batch)
+        self.learners["teacher"].step(loss)
+        return {"loss": loss.detach()}
+
+    def phase(self, share: float) -> Hashable:
+        """Return the same form for every step."""
+        return None
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean squared error of the velocity, which follows from the picture.
 
         Source: Salimans and Ho 2022 (arXiv:2202.00512), appendix D.
         """
-        count, device = len(pictures), self.device
-        drop = torch.rand(count, generator=generator, device=device) < self.settings.no_text
-        ids_BK = torch.where(drop[:, None], self.blank_K, ids_BK)
-        step = torch.randint(len(self.alphas), (count,), generator=generator, device=device)
-        noise = torch.randn(pictures.shape, generator=generator, device=device)
+        pictures, step = batch["pictures"], batch["step"]
         signal = self.alphas[step].sqrt()[:, None, None, None]
         blur = (1 - self.alphas[step]).sqrt()[:, None, None, None]
-        noisy = signal * pictures + blur * noise
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            states = self.networks.text_encoder(ids_BK).last_hidden_state
-            guess = clean_pictures(self.unet, noisy, step, states, cameras)
+        noisy = signal * pictures + blur * batch["noise"]
+        kind = self.device.type
+        # A cached cast would belong to the graph in which it was made.
+        with torch.autocast(kind, torch.bfloat16, enabled=self.half, cache_enabled=False):
+            states = self.networks.text_encoder(batch["ids"]).last_hidden_state
+        cameras = cameras_at(batch["yaw"], batch["pitch"])
+        unet = Rounded(self.networks.unet) if self.half else self.networks.unet
+        if self.half:
+            noisy, states = noisy.bfloat16(), states.bfloat16()
+        guess = clean_pictures(unet, noisy, step, states, cameras)
         weighted: Tensor = ((guess - pictures) / blur.clamp(min=LEAST_BLUR)).square()
         return weighted.mean()
-
-    @torch.no_grad()
-    def settle(self) -> None:
-        """Put the averaged weights in the place of the trained ones."""
-        for parameter, value in zip(self.trained, self.smooth, strict=True):
-            parameter.copy_(value)
-        self.networks.unet.eval().requires_grad_(False)
-        self.networks.text_encoder.eval().requires_grad_(False)
