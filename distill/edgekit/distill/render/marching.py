@@ -58,7 +58,7 @@ class Picks:
 
     def joined(self, values: Tensor) -> Tensor:
         """Return what `values` B x K x ... hold for the picked points, row behind row."""
-        return values.flatten(0, 1)[self.flat]
+        return values.flatten(0, 1).index_select(0, self.flat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +128,13 @@ def meshes_of(
     if deformation is not None:
         places = places + joined(deformation) * (deform / cut.cells)
     low, high = cut.ends.unbind(1)
-    first, second = values[low], values[high]
+    # Not by brackets: on a GPU their gradient sorts all numbers first.
+    first, second = values.index_select(0, low), values.index_select(0, high)
     between = first - second
     safe = torch.where(between == 0, torch.ones_like(between), between)
     share = (first / safe).clamp(NEAREST, 1 - NEAREST)[:, None]
-    vertices = places[low] + share * (places[high] - places[low])
+    start, end = places.index_select(0, low), places.index_select(0, high)
+    vertices = start + share * (end - start)
     return Meshes(vertices, cut.triangles, cut.num_vertices, cut.num_triangles)
 
 

@@ -61,7 +61,7 @@ def mesh_views(
     shown = meshes
     if which is not None:
         shown, vertex = pictured(meshes, which)
-        surface = surface[vertex]
+        surface = surface.index_select(0, vertex)
     clip = cameras.projected_joined(shown.vertices, shown.rows)
     pictures = repeated(shown.num_triangles, len(shown.triangles))
     raster = rasterizer.seen(clip, shown.triangles, pictures, count, size_px)
@@ -85,7 +85,9 @@ def pictured(meshes: Meshes, which: Tensor) -> tuple[Meshes, Tensor]:
     triangle, _ = _runs(triangle_starts[which], num_triangles)
     # Vertices keep their order within a mesh, so a triangle moves with the start of its mesh.
     moved = meshes.triangles[triangle] - torch.repeat_interleave(shift, num_triangles)[:, None]
-    return Meshes(meshes.vertices[vertex], moved, num_vertices, num_triangles), vertex
+    return Meshes(
+        meshes.vertices.index_select(0, vertex), moved, num_vertices, num_triangles
+    ), vertex
 
 
 def _runs(starts: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,4 +105,4 @@ def _painted(meshes: Meshes, paint: Paint) -> Tensor:
     starts = meshes.num_vertices.cumsum(0) - meshes.num_vertices
     flat = torch.arange(len(rows), device=rows.device) + (rows * room - starts[rows])
     filled = meshes.vertices.new_zeros(count * room, 3).index_put((flat,), meshes.vertices)
-    return paint(filled.view(count, room, 3)).flatten(0, 1)[flat]
+    return paint(filled.view(count, room, 3)).flatten(0, 1).index_select(0, flat)

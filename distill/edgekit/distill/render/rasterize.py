@@ -115,13 +115,27 @@ def interpolate(attributes: Tensor, raster: Raster, triangles: Tensor) -> Tensor
     if not len(triangles):
         # The sum of nothing keeps the way of gradients, for a loss that other terms share.
         return attributes.new_zeros(batch, height, width, attributes.shape[-1]) + attributes.sum()
-    corners = triangles[raster.triangle.clamp(min=0)].view(batch, -1)
     if attributes.ndim == 2:
-        values = attributes[corners]
-    else:
-        values = attributes.gather(1, corners[:, :, None].expand(-1, -1, attributes.shape[2]))
+        # Pixels that see nothing would all ask for the same corners, one by one on the way back.
+        seen = raster.covered.flatten().nonzero()[:, 0]
+        corners = triangles[raster.triangle.flatten()[seen]]
+        shares = raster.weights.reshape(-1, 3, 1)[seen]
+        found = (picked(attributes, corners) * shares).sum(1)
+        blank = found.new_zeros(batch * height * width, attributes.shape[-1])
+        return blank.index_put((seen,), found).view(batch, height, width, -1)
+    corners = triangles[raster.triangle.clamp(min=0)].view(batch, -1)
+    values = attributes.gather(1, corners[:, :, None].expand(-1, -1, attributes.shape[2]))
     values = values.view(batch, height, width, 3, -1)
     return (values * raster.weights[..., None]).sum(3)
+
+
+def picked(values: Tensor, numbers: Tensor) -> Tensor:
+    """Return ``values[numbers]`` with a gradient that is fast where numbers repeat.
+
+    On a GPU that of brackets sorts all numbers and then adds equal ones up one after the other.
+    """
+    found = values.index_select(0, numbers.flatten())
+    return found.view(*numbers.shape, *values.shape[1:])
 
 
 def antialias(
@@ -176,7 +190,8 @@ def neighbors_of(triangles: Tensor) -> Tensor:
 
 def vertex_normals(positions: Tensor, triangles: Tensor) -> Tensor:
     """Return unit normals of `positions` (B x V x 3), each the mean of its triangles by area."""
-    corners = positions[:, triangles]
+    corners = positions.index_select(1, triangles.flatten())
+    corners = corners.view(len(positions), -1, 3, 3)
     faces = torch.linalg.cross(
         corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]
     )
@@ -281,12 +296,13 @@ def _weights(vertices: Tensor, triangles: Tensor, triangle: Tensor) -> Tensor:
     batch, height, width = triangle.shape
     seen = (triangle != NOTHING).view(-1).nonzero()[:, 0]
     corners = triangles[triangle.view(-1)[seen]]
-    points = vertices[corners][..., [0, 1, 3]]
+    points = picked(vertices, corners)
+    points = torch.cat([points[..., :2], points[..., 3:]], -1)
     column = (seen % width + 0.5) * (2 / width) - 1
     row = 1 - (seen // width % height + 0.5) * (2 / height)
     pixel = torch.stack([column, row], 1).to(vertices.dtype)[:, None]
     away = points[..., :2] - pixel * points[..., 2:]
-    one, two = away[:, [1, 2, 0]], away[:, [2, 0, 1]]
+    one, two = away.roll(-1, 1), away.roll(1, 1)
     shares = one[..., 0] * two[..., 1] - one[..., 1] * two[..., 0]
     shares = shares / shares.sum(1, keepdim=True)
     weights = shares.new_zeros(batch * height * width, 3).index_put((seen,), shares)
@@ -326,7 +342,7 @@ def _blend(
     pairs = ((first != second) & (near != NOTHING)).nonzero()
     picture, row, column = pairs.unbind(1)
     owner = near[picture, row, column]
-    corners = screen[triangles[owner]]
+    corners = picked(screen, triangles[owner])
     across = neighbors[owner]
     same = facing[across.clamp(min=0)] == facing[owner][:, None]
     outline = (across == NOTHING) | ~same
@@ -334,7 +350,7 @@ def _blend(
     along, aside = (0, 1) if axis == 2 else (1, 0)
     origin = torch.stack([column, row], 1).to(screen.dtype) + 0.5
     points = corners - origin[:, None]
-    starts, ends = points[:, [1, 2, 0]], points[:, [2, 0, 1]]
+    starts, ends = points.roll(-1, 1), points.roll(1, 1)
     run, rise = (ends - starts)[..., along], (ends - starts)[..., aside]
     crosses = (starts[..., aside] > 0) != (ends[..., aside] > 0)
     crosses &= outline & (run.abs() <= rise.abs())
@@ -350,8 +366,10 @@ def _blend(
     takes = (0.5 - reach).clamp(min=0) * hit
     is_first = nearer[picture, row, column].to(place.dtype)
     here = (picture, row, column)
-    one = colors.narrow(axis, 0, length - 1)[here]
-    two = colors.narrow(axis, 1, length - 1)[here]
+    number = (picture * triangle.shape[1] + row) * triangle.shape[2] + column
+    flat = colors.flatten(0, 2)
+    one = picked(flat, number)
+    two = picked(flat, number + (1 if axis == 2 else triangle.shape[2]))
     to_first = is_first * takes + (1 - is_first) * gives
     to_second = is_first * gives + (1 - is_first) * takes
     shape = colors.narrow(axis, 0, length - 1)
