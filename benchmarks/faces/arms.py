@@ -24,6 +24,8 @@ class Arm:
     """Trained as a diffusion model that sees the degraded portrait, sampled in 50 steps."""
     phone: bool = False
     """The network for phones."""
+    tuned: bool = False
+    """The identity encoder is trained on with it."""
     taught: bool = False
     """It learns from the arm `TEACHER` of the same seed too, not from true pictures alone."""
 
@@ -53,12 +55,20 @@ ARMS = {
         landmark=True,
     ),
     "code": Arm(what="identity code in place of keys and values", form=Form(conditioning="code")),
+    "tuned": Arm(what="+ its encoder trained on", form=Form(conditioning="code"), tuned=True),
     "sampled": Arm(what="conditional diffusion, 50 steps", form=ADAIN, sampled=True),
     "phone": Arm(
-        what="phone-size student with code", form=Form(conditioning="code"), phone=True, taught=True
+        what="phone-size student with code",
+        form=Form(conditioning="code"),
+        phone=True,
+        taught=True,
+        tuned=True,
     ),
     "untaught": Arm(
-        what="phone-size student without a teacher", form=Form(conditioning="code"), phone=True
+        what="phone-size student without a teacher",
+        form=Form(conditioning="code"),
+        phone=True,
+        tuned=True,
     ),
 }
 TEACHER = "gate"

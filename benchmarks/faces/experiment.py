@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from copy import deepcopy
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
@@ -141,12 +142,13 @@ class Work:
         """Train and test one arm; None if the time was over before."""
         started = time.monotonic()
         if name == "untouched":
-            scores = self.tested(None, judge, name, seed)
+            scores = self.tested(None, judge, name, seed, None)
             return {"arm": name, "what": "the degraded portrait", "seed": 0, "scores": scores}
         arm, plan = ARMS[name], self.plan(seed)
         network = network_of(arm, base, plan)
         place = self.place(self.out / "checkpoints" / f"{name}-{seed}", f"{base.sha256}/{name}")
-        if not self.trained(arm, network, place, plan, base, recognizer):
+        encoder = deepcopy(self.encoder) if arm.needs_code else None
+        if not self.trained(arm, network, encoder, place, plan, base, recognizer):
             return None
         trained_s = round(time.monotonic() - started, 2)
         network.eval()
@@ -156,7 +158,7 @@ class Work:
                 k: v.detach().half().cpu().contiguous() for k, v in network.state_dict().items()
             }
             save_file(state, self.weights(name, seed))
-        scores = self.tested(network, judge, name, seed)
+        scores = self.tested(network, judge, name, seed, encoder)
         log = lines(place.folder / "log.jsonl")
         return {
             "arm": name,
@@ -184,6 +186,7 @@ class Work:
         self,
         arm: Arm,
         network: nn.Module,
+        encoder: CodeEncoder | None,
         place: Place,
         plan: Plan,
         base: Base,
@@ -211,12 +214,18 @@ class Work:
             network,
             recognizer,
             self.given.arm_s,
-            encoder=self.encoder if arm.needs_code else None,
+            encoder=encoder,
+            tuned=arm.tuned,
             teacher=teacher,
         )
 
     def tested(
-        self, network: nn.Module | None, judge: Judge, name: str, seed: int
+        self,
+        network: nn.Module | None,
+        judge: Judge,
+        name: str,
+        seed: int,
+        encoder: CodeEncoder | None,
     ) -> dict[str, Any]:
         """Return the scores of an arm under every condition, and keep pictures of seed 0."""
         scores: dict[str, Any] = {}
@@ -232,7 +241,7 @@ class Work:
                 made = batch.degraded.to(self.device).clamp(-1, 1)
             else:
                 network = network.to(self.device)
-                made = judge.made(self.restored(network, slow), batch)
+                made = judge.made(self.restored(network, slow, encoder), batch)
             scores[condition.name] = judge.scored(made, batch)
             if seed == 0 and condition.severity != "mild" and network is not None:
                 title = f"{name}-{condition.name}".replace("/", "-").replace(" ", "-")
@@ -241,13 +250,13 @@ class Work:
                 write_preview(self.out / "pictures" / f"{title}.png", columns)
         return scores
 
-    def restored(self, network: nn.Module, slow: bool) -> Any:
+    def restored(self, network: nn.Module, slow: bool, encoder: CodeEncoder | None) -> Any:
         """Return what makes pictures of a batch: one step, or fifty from one fixed noise."""
 
         def one(batch: FaceBatch) -> Tensor:
             restorer, code = cast(Restorer, network), None
-            if self.encoder is not None and restorer.conditioning == "code":
-                code = self.encoder(batch.references, batch.reference_mask)
+            if encoder is not None:
+                code = encoder(batch.references, batch.reference_mask)
             known = restorer.given(batch.references, batch.reference_mask, code)
             with half(self.device):
                 return restorer.restored(batch.degraded, known).float()

@@ -16,11 +16,11 @@ from tests.distill.tiny_pipelines import save_tiny
 
 from edgekit.cli.main import run as edgekit
 from edgekit.core.errors import BadInput, EdgekitError
-from edgekit.core.store import read_manifest
+from edgekit.core.store import file_sha256, read_manifest
 from edgekit.distill.faces.sets import FaceBatch, load_faces
 from edgekit.distill.identity.encoder import fresh_encoder
 from edgekit.distill.identity.shape import IdentityShape
-from edgekit.distill.identity.student import write_encoder
+from edgekit.distill.identity.student import read_encoder, write_encoder
 from edgekit.distill.program import StudentFacts
 from edgekit.distill.restorer.learning import learn
 from edgekit.distill.restorer.one_step import Form, one_step
@@ -192,6 +192,17 @@ def test_the_network_for_phones_is_trained_without_a_larger_one(faces, tmp_path)
     assert manifest["references"]["form"] == "phone"
     assert manifest["teacher"] == "none"
     assert not (tmp_path / "run" / "base").exists()
+    assert (
+        "threshold"
+        in read_manifest(tmp_path / "run" / "identity", kind="student")["quality"]["identity"]
+    )
+    before, _ = read_encoder(tmp_path / "encoder")
+    after, _ = read_encoder(tmp_path / "run" / "identity")  # trained on, in two steps
+    pairs = list(zip(before.parameters(), after.parameters(), strict=True))
+    assert any(not torch.equal(one, two) for one, two in pairs)
+    assert all((one - two).abs().max() < 0.02 for one, two in pairs)
+    program = tmp_path / "run" / "identity" / "student.pt2"
+    assert manifest["references"]["encoder_sha256"] == file_sha256(program)
     log = (tmp_path / "run" / "checkpoint" / "log.jsonl").read_text()
     assert {json.loads(row)["stage"] for row in log.splitlines()} == {"recognizer", "phone"}
 

@@ -54,6 +54,9 @@ class RestorerRecipe:
     size_px: int = 64
     toy: bool = True
     """Networks of a few ten thousand weights, to see whether everything runs."""
+    tuned: bool = True
+    """The identity encoder is trained on with the first network that takes its codes; the run
+    keeps its own copy."""
     phone: bool = False
     """Also distil the one-step network into a network for phones that takes an identity code."""
     minutes: float = 2.0

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from edgekit.core.assets import student_sha256
 from edgekit.core.seams import Port
 from edgekit.core.store import (
+    complete,
     file_sha256,
     finish_folder,
     prepared_folder,
@@ -19,9 +22,18 @@ from edgekit.core.store import (
     size_bytes,
 )
 from edgekit.distill.faces.sets import FaceBatch, Faces, FaceSampler
+from edgekit.distill.identity.judging import separation
+from edgekit.distill.identity.student import write_encoder_of
 from edgekit.distill.metrics import as_photos, quality
 from edgekit.distill.preview import write_preview
-from edgekit.distill.program import StudentFacts, copy_student, host, write_ported
+from edgekit.distill.program import (
+    KIND,
+    PROGRAM,
+    StudentFacts,
+    copy_student,
+    host,
+    write_ported,
+)
 from edgekit.distill.restorer.bases import Base
 from edgekit.distill.restorer.one_step import OneStep, Restorer, memory_bytes
 from edgekit.distill.restorer.phone import PhoneRestorer
@@ -43,6 +55,8 @@ from edgekit.distill.students.shape import shape_facts
 JUDGED = 64
 """Portraits of test people that the manifest's scores are means of, at most."""
 TURBO_KIND = "restorer"
+ENCODED = 24
+"""Faces that a tuned encoder's files are calibrated and compared with."""
 SAMPLES = {"memory": 6}
 """Calibration and held-out samples of a form; 24 of any other: a memory is megabytes."""
 
@@ -149,6 +163,38 @@ def ship_restorer(
             extra={"references": references},
         ),
     )
+
+
+def tuned_encoder(inputs: Inputs, folder: Path) -> Inputs:
+    """Write the encoder that was trained on as a student, and return the inputs with it."""
+    assert inputs.encoder is not None
+    encoder = inputs.encoder.encoder.cpu()
+    side = encoder.shape.size_px
+    if not complete(folder, kind=KIND, recipe_sha256=inputs.sha256):
+        train = drawn(_sampler(inputs.recipe, inputs.train[0]), ENCODED, 0).rows.cpu()
+        samples = _resized(inputs.train[0].images[train], side)
+        test = replace(inputs.test, images=_resized(inputs.test.images, side))
+        found = {**separation(encoder, test).facts(), "people": len(test.people)}
+        facts = StudentFacts(
+            name="identity",
+            recipe_sha256=inputs.sha256,
+            seed=inputs.recipe.seed,
+            seconds=60 * inputs.recipe.minutes,
+            quality={"identity": found},
+            licences=inputs.licences,
+        )
+        write_encoder_of(folder, encoder, samples, test.images, facts)
+    sha256 = student_sha256(folder / PROGRAM, read_manifest(folder, kind=KIND))
+    return replace(inputs, encoder_folder=folder, encoder_sha256=sha256)
+
+
+def _resized(images: Tensor, side: int) -> Tensor:
+    """Return faces (n x 3 x S x S, uint8) at another side, on the processor."""
+    images = images.cpu()
+    if images.shape[-1] == side:
+        return images
+    small = F.interpolate(images.float(), (side, side), mode="bilinear", antialias=True)
+    return small.round().clamp(0, 255).to(torch.uint8)
 
 
 def ship_turbo(

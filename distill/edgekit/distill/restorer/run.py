@@ -44,6 +44,7 @@ from edgekit.distill.restorer.result import (
     ship_enroller,
     ship_restorer,
     ship_turbo,
+    tuned_encoder,
 )
 from edgekit.distill.restorer.stages import (
     CodeEncoder,
@@ -140,6 +141,14 @@ def _checked(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     train = [load_faces(one, split="train", size_px=recipe.size_px) for one in faces]
     test = load_faces(faces, split="test", size_px=recipe.size_px)
+    if coder is not None and recipe.tuned:
+        photos = torch.bincount(test.identities)
+        if len(photos) < 2 or int(photos.max()) < 2:
+            raise BadInput(
+                "the encoder cannot be measured again: that needs two people of the split test, "
+                "and two photos of one of them",
+                hint="add people with several photos",
+            )
     return Inputs(
         recipe,
         tuple(one.to(device) for one in train),
@@ -235,12 +244,17 @@ def _made(inputs: Inputs, out: Path, stop_at: float, report: Report) -> dict[str
         one.eval()
 
     coded = inputs.encoder if recipe.conditioning == "code" else None
+    tunes = {"restorer": recipe.tuned and coded is not None}
+    tunes["phone"] = recipe.tuned and wanted["phone"] and coded is None
     if network is not None:
-        trained(network, "restorer", encoder=coded)
-    made: dict[str, Any] = {}
+        trained(network, "restorer", encoder=coded, tuned=tunes["restorer"])
     if wanted["phone"]:
         phone = phone_of(plan)
-        trained(phone, "phone", encoder=inputs.encoder, teacher=network)
+        trained(phone, "phone", encoder=inputs.encoder, tuned=tunes["phone"], teacher=network)
+    if any(tunes.values()):
+        inputs = tuned_encoder(inputs, out / "checkpoint" / "identity")
+    made: dict[str, Any] = {}
+    if wanted["phone"]:
         where = out if alone else out / "phone"
         made = ship_restorer(inputs, phone, where, base_sha256, recognizer)
     if isinstance(network, TurboRestorer):

@@ -113,7 +113,7 @@ def least_references(faces: Faces) -> int:
 
 
 class CodeEncoder(nn.Module):
-    """An identity encoder behind pictures of any size; frozen."""
+    """An identity encoder behind pictures of any size; frozen until a stage trains it on."""
 
     def __init__(self, encoder: IdentityEncoder) -> None:
         """Raise BadInput for an encoder whose codes have another shape than 32 x 256."""
@@ -126,7 +126,6 @@ class CodeEncoder(nn.Module):
             )
         self.encoder = encoder.eval().requires_grad_(False)
 
-    @torch.no_grad()
     def forward(self, references: Tensor, mask: Tensor) -> Tensor:
         """Return codes (B x 32 x 256) of references B x R x 3 x S x S."""
         side = self.encoder.shape.size_px
@@ -169,9 +168,13 @@ def restorer_stage(
     *,
     stage: str = "restorer",
     encoder: CodeEncoder | None = None,
+    tuned: bool = False,
     teacher: nn.Module | None = None,
 ) -> bool:
-    """Train a one-step restorer; False if the process must end first."""
+    """Train a one-step restorer; False if the process must end first.
+
+    A `tuned` encoder is trained with it, and knows only this restorer's codes afterwards.
+    """
     task = RestorerTask(
         network,
         plan.sampler(sets),
@@ -180,11 +183,15 @@ def restorer_stage(
         batch=plan.batch,
         seed=plan.seed,
         encoder=None if encoder is None else encoder.to(place.device),
+        tuned=tuned,
         teacher=teacher,
         judge_width=8 if plan.toy else 48,
         lr=PHONE_LR if isinstance(network, PhoneRestorer) else plan.lr,
     )
-    return place.run(task, stage, seconds)
+    whole = place.run(task, stage, seconds)
+    if encoder is not None:
+        encoder.requires_grad_(False)
+    return whole
 
 
 def started(plan: Plan, base: UNet, form: Form) -> OneStep:

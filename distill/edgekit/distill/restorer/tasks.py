@@ -186,21 +186,27 @@ class RestorerTask:
         batch: int,
         seed: int,
         encoder: Encoder | None = None,
+        tuned: bool = False,
         teacher: nn.Module | None = None,
         lr: float = RESTORER_LR,
         judge_width: int = 48,
     ) -> None:
         """`network` is a `Restorer`; `encoder` makes the codes of one that takes a code.
 
-        A `teacher`, another `Restorer`, adds the distance to its pictures of the same portraits.
+        A `tuned` encoder, which must be a module then, is trained with the network. A `teacher`,
+        another `Restorer`, adds the distance to its pictures of the same portraits.
         """
         self.device, self.sampler, self.seed, self.count = device, sampler, seed, batch
         self.network = placed(network, device)
-        self.encoder = encoder
+        self.encoder, self.tuned = encoder, tuned
         self.teacher = None if teacher is None else placed(teacher, device).requires_grad_(False)
         self.norms = any(isinstance(part, nn.BatchNorm2d) for part in self.network.modules())
         self.terms = terms.to(device)
-        self.learners = {"network": Learner(self.network, lr)}
+        learns = self.network
+        if tuned:
+            coder = cast(nn.Module, encoder).requires_grad_(True)
+            learns = nn.ModuleDict({"network": self.network, "encoder": coder})
+        self.learners = {"network": Learner(learns, lr)}
         self.judge: nn.Module | None = None
         if terms.weights.adversarial:
             self.judge = placed(fresh_discriminator(judge_width, seed=seed), device)
@@ -209,7 +215,7 @@ class RestorerTask:
     def batch(self, step: int) -> Batch:
         """Return targets, degraded forms, references, and codes if there is an encoder."""
         batch = as_batch(self.sampler.at(step, self.count, seed=self.seed), self.device)
-        if self.encoder is not None:
+        if self.encoder is not None and not self.tuned:
             with torch.no_grad():
                 batch["code"] = self.encoder(batch["references"], batch["mask"]).float()
         return batch
@@ -225,8 +231,11 @@ class RestorerTask:
         restorer = cast(Restorer, self.network)
         watched = self.terms.weights.landmark > 0 and restorer.conditioning == "memory"
         seen = Seen() if watched else None
+        code = batch.get("code")
         with half(self.device):
-            given = restorer.given(batch["references"], batch["mask"], batch.get("code"))
+            if self.encoder is not None and self.tuned:
+                code = self.encoder(batch["references"], batch["mask"]).float()
+            given = restorer.given(batch["references"], batch["mask"], code)
             made = restorer.restored(batch["degraded"], given, seen)
         made = made.float()
         found: Terms = {}
@@ -237,17 +246,17 @@ class RestorerTask:
         with half(self.device):
             found |= self.terms(made, batch["target"])
         if self.teacher is not None:
-            found["taught"] = self._taught(batch, made)
+            found["taught"] = self._taught(batch, None if code is None else code.detach(), made)
         if seen is not None and given.memory is not None:
             found["landmark"] = self._landmarks(restorer, batch, seen, given.memory)
         loss = self.terms.total(found)
         self.learners["network"].step(loss)
         return {name: value.detach() for name, value in {**found, "loss": loss}.items()}
 
-    def _taught(self, batch: Batch, made: Tensor) -> Tensor:
+    def _taught(self, batch: Batch, code: Tensor | None, made: Tensor) -> Tensor:
         teacher = cast(Restorer, self.teacher)
         with torch.no_grad(), half(self.device):
-            given = teacher.given(batch["references"], batch["mask"], batch.get("code"))
+            given = teacher.given(batch["references"], batch["mask"], code)
             wanted = teacher.restored(batch["degraded"], given).float().clamp(-1, 1)
         far = F.l1_loss(made, wanted)
         if self.terms.features is not None:
