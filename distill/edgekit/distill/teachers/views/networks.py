@@ -36,7 +36,7 @@ had made a wrong camera cost at least 1.6 times as much error."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewSize:
-    """Widths of both networks; the default has 14 M parameters and is meant for 64 pixels."""
+    """Widths of both networks; the default has 14 M weights and is meant for 64 pixels."""
 
     size_px: int = 64
     unet: tuple[int, ...] = (80, 128, 192)
