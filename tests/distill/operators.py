@@ -18,7 +18,8 @@ class Asked(TorchDispatchMode):
     """Remember the operators that run.
 
     A list in brackets becomes a tensor unseen: an index that no operator made, and that is not
-    among the tensors `given`, is called "index by a list".
+    among the tensors `given`, is called "index by a list". What adds to places by brackets, as the
+    gradient of an index does, is called "sorted sum": a GPU sorts the places first.
     """
 
     def __init__(self, given: Iterable[Tensor] = ()) -> None:
@@ -35,6 +36,8 @@ class Asked(TorchDispatchMode):
                 name = "nonzero"
             elif any(id(place) not in self._known for place in places):
                 name = "index by a list"
+        if "index_put" in name and (args[3] if len(args) > 3 else (kwargs or {}).get("accumulate")):
+            name = "sorted sum"
         self.names.add(name)
         made = func(*args, **(kwargs or {}))
         self._known |= {id(leaf): leaf for leaf in tree_leaves(made) if isinstance(leaf, Tensor)}

@@ -361,6 +361,19 @@ def test_a_step_of_volumes_with_a_teacher_of_views_can_be_a_cuda_graph(tmp_path)
     assert not asked.names & HOST
 
 
+def test_a_step_of_meshes_sorts_nothing_on_its_way_back(tmp_path):
+    """Half of the pixels see nothing: a sum of sorted places would add them up one by one."""
+    network = fresh_generator(TOY, len(PROMPTS.words), seed=0)
+    stage = fit.stages(recipe(steps=4))[1]
+    seen = stage.look(network, codes(network, *BOXES), ring(2), torch.ones(2, 3))
+
+    with Asked() as asked:
+        (seen.pictures.square().mean() + sum(seen.terms.values())).backward()
+
+    assert any("index_add" in name for name in asked.names)
+    assert "sorted sum" not in asked.names
+
+
 def test_larger_lattices_and_other_seeds_make_other_weights():
     base = recipe(steps=4)
 

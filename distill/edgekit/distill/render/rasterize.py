@@ -119,7 +119,7 @@ def interpolate(attributes: Tensor, raster: Raster, triangles: Tensor) -> Tensor
         # Pixels that see nothing would all ask for the same corners, one by one on the way back.
         seen = raster.covered.flatten().nonzero()[:, 0]
         corners = triangles[raster.triangle.flatten()[seen]]
-        shares = raster.weights.reshape(-1, 3, 1)[seen]
+        shares = picked(raster.weights.reshape(-1, 3, 1), seen)
         found = (picked(attributes, corners) * shares).sum(1)
         blank = found.new_zeros(batch * height * width, attributes.shape[-1])
         return blank.index_put((seen,), found).view(batch, height, width, -1)
