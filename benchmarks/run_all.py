@@ -112,8 +112,8 @@ RESULTS: Mapping[str, Measurement] = {
             "benchmarks/faces/export.py --toy --size 64 --precisions fp32 int8 "
             "--out {out}/restorer_export.json",
             "benchmarks/faces/latency.py --out {out}/restorer_latency.json",
-            # On a GPU; its runs.jsonl is restorer_runs.jsonl. With --arms untaught alone, by seconds,
-            # it made phone_trial.json, with arms ended by seconds restorer_runs_by_seconds.jsonl.
+            # On a GPU; its runs.jsonl is restorer_runs.jsonl, and with arms that end by seconds
+            # restorer_runs_by_seconds.jsonl and phone_trial.json (arm untaught).
             "benchmarks/faces/experiment.py --real PORTRAITS --rendered HEADS "
             "--out {work}/restorer",
             "benchmarks/faces/table.py",
