@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests import needs
+from tests.distill.operators import HOST, Asked
 from tests.distill.tiny_faces import tiny_faces
 from tests.distill.tiny_pipelines import save_tiny
 
@@ -85,6 +86,20 @@ def test_training_lowers_every_term(tmp_path):
     assert last["step"] == 30
     assert last["l1"] < 0.8 * first["l1"]
     assert last["landmark"] < first["landmark"]
+
+
+def test_a_step_asks_the_host_for_nothing():
+    """So that a CUDA graph can record it."""
+    one = task()
+    batch = one.batch(0)
+    # The optimizer of a GPU keeps its counts there; that of a processor does not.
+    one.learners["network"].step = lambda loss: loss.backward()
+
+    with Asked(batch.values()) as asked:
+        one.advance(batch, None)
+
+    assert "convolution_backward" in asked.names
+    assert not asked.names & HOST
 
 
 CHILD = """

@@ -278,7 +278,7 @@ def fused(
     if there_BR is not None:
         references, own = there_BR.shape[1], q_BANE.shape[2]
         tokens = (k_BAKE.shape[2] - own) // references
-        bias_BNR = torch.where(there_BR > 0.5, 0.0, NEVER)[:, None].to(q_BANE.dtype)
+        bias_BNR = ((there_BR <= 0.5).to(q_BANE.dtype) * NEVER)[:, None]
         bias_BNR = bias_BNR + logs_BNR if logs_BNR is not None else bias_BNR.expand(-1, own, -1)
         fill = -references % 8
         more = F.pad(bias_BNR / scale, (0, fill))[:, None].expand(-1, q_BANE.shape[1], -1, -1)
