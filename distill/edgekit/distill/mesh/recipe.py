@@ -31,6 +31,7 @@ PROFILES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "coarse": 32,
             "fine": 16,
             "mesh_px": 128,
+            "guidance": 1.0,
             "lr": 1e-3,
             "mesh_lr": 3e-4,
         },
@@ -54,7 +55,8 @@ class MeshRecipe:
     loss: Distillation = "sds"
     """"sds" or "asd"; not compared with a good teacher yet (docs/mesh.md)."""
     guidance: float = 5.0
-    """How much further than plain prediction the text pulls; 1 is none."""
+    """How much further than plain prediction the text pulls; 1 is none. Beyond it pushes overshoot: a
+    guide that knows its world teaches shapes at 1 and hardly any at 3 (docs/log.md, 0033)."""
     seconds: float = 300.0
     """Time of the training, over all its continuations; 0 sets no limit, if `steps` do."""
     steps: int = 0
