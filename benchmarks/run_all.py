@@ -141,7 +141,8 @@ RESULTS: Mapping[str, Measurement] = {
     "mesh": Measurement(
         (
             "benchmarks/mesh/finish.py --out {out}/finish.json",
-            "benchmarks/mesh/oracle.py lr=0.001 lr=0.003 lr=0.001,guidance=3 --out {out}/oracle.jsonl",
+            "benchmarks/mesh/oracle.py lr=0.001 lr=0.003 lr=0.001,guidance=3"
+            " --out {out}/oracle.jsonl",
             "benchmarks/mesh/files.py --make {work}/things",
             "edgekit export {work}/things --target onnx --target android",
             "benchmarks/mesh/files.py --run {work}/things --browser --out {out}/files.json",

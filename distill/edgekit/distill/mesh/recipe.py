@@ -55,8 +55,8 @@ class MeshRecipe:
     loss: Distillation = "sds"
     """"sds" or "asd"; not compared with a good teacher yet (docs/mesh.md)."""
     guidance: float = 5.0
-    """How much further than plain prediction the text pulls; 1 is none. Beyond it pushes overshoot: a
-    guide that knows its world teaches shapes at 1 and hardly any at 3 (docs/log.md, 0033)."""
+    """How much further than plain prediction the text pulls; 1 is none. Beyond it pushes
+    overshoot: an ideal guide teaches shapes at 1 and hardly any at 3 (docs/log.md, 0033)."""
     seconds: float = 300.0
     """Time of the training, over all its continuations; 0 sets no limit, if `steps` do."""
     steps: int = 0
