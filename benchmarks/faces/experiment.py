@@ -154,10 +154,9 @@ class Work:
         network.eval()
         self.weights(name, seed).parent.mkdir(exist_ok=True)
         if name in self.given.keep or name == TEACHER:
-            state = {
-                k: v.detach().half().cpu().contiguous() for k, v in network.state_dict().items()
-            }
-            save_file(state, self.weights(name, seed))
+            save_file(halved(network), self.weights(name, seed))
+            if encoder is not None and arm.tuned:  # its codes are the only ones that it knows
+                save_file(halved(encoder.encoder), self.weights(f"{name}-encoder", seed))
         scores = self.tested(network, judge, name, seed, encoder)
         log = lines(place.folder / "log.jsonl")
         return {
@@ -337,6 +336,11 @@ class Work:
     def name(self) -> str:
         """Return the device in words."""
         return torch.cuda.get_device_name(0) if self.device.type == "cuda" else "processor"
+
+
+def halved(network: nn.Module) -> dict[str, Tensor]:
+    """Return a network's weights as they are kept."""
+    return {k: v.detach().half().cpu().contiguous() for k, v in network.state_dict().items()}
 
 
 if __name__ == "__main__":

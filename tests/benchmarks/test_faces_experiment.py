@@ -68,6 +68,9 @@ def test_arms_of_every_kind_run_once_and_make_the_page(experiment, folders, tmp_
     assert len(by_name["sampled"]["scores"]) == 4  # the slow arm answers the main question alone
     assert all(by_name[arm]["steps"] == 2 for arm in arms)
     assert (tmp_path / "pictures" / "gate-real-severe-4-right.png").is_file()
+    kept = {file.stem for file in (tmp_path / "weights").iterdir()}
+    assert {"untaught-0", "untaught-encoder-0"} <= kept
+    assert "gate-encoder-0" not in kept
     from table import page
 
     assert "+ reliability gate" in page(rows, None)

@@ -127,7 +127,7 @@ class SharedAttention(nn.Module):
         self.norm = nn.GroupNorm(groups_of(channels), channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         # Faces are aligned, so what a query looks for lies near its own place in every reference.
-        # Without a hint of that, attention to references never left its uniform start.
+        # Without a hint of that, references did nothing yet after 370 to 650 steps.
         self.place = nn.Conv2d(4 * WAVES, 2 * channels, 1, bias=False)
         look_near(self.place.weight, head_dim)
         self.out = nn.Conv2d(channels, channels, 1)
