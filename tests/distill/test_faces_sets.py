@@ -11,6 +11,7 @@ from edgekit.core.errors import BadInput, EdgekitError
 from edgekit.distill.faces.make import write_faces
 from edgekit.distill.faces.sets import Faces, FaceSampler, load_faces
 from edgekit.distill.faces.store import FaceEntry, Refused, encoded, open_faces, rounded
+from edgekit.distill.restorer.tasks import InTurns
 
 SIZE = 32
 
@@ -56,6 +57,18 @@ def test_a_step_gives_the_same_batch_each_time_and_another_step_another_one(face
 
     assert all(torch.equal(one, two) for one, two in zip(first, again, strict=True))
     assert not torch.equal(first.degraded, other.degraded)
+
+
+@needs.KORNIA
+def test_batches_made_together_are_those_made_one_by_one(faces):
+    samplers = [FaceSampler(faces, references=some, places=4) for some in ((1, 4), (0, 0))]
+    alone, together = InTurns(samplers), InTurns(samplers, together=4)
+
+    for step in (0, 1, 3, 6):  # of the second group too, and not from its beginning
+        one, other = alone.at(step, 8, seed=3), together.at(step, 8, seed=3)
+
+        for wanted, found in zip(one, other, strict=True):
+            torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
 
 
 @needs.KORNIA

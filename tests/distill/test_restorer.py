@@ -166,6 +166,16 @@ def test_the_gate_answers_for_each_query_and_reference():
     assert 0 <= opened.min() <= opened.max() <= 1
 
 
+def test_a_norm_keeps_eight_bits_of_mantissa_where_autocast_would_widen_them():
+    norm, x = Norm(4, 16), torch.randn(2, 16, 8, 8)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        made = norm(x.bfloat16())
+
+    assert made.dtype == torch.bfloat16
+    torch.testing.assert_close(made.float(), norm(x), rtol=0, atol=0.05)
+
+
 def test_the_fused_kernels_compute_what_is_written_out():
     dice = torch.Generator().manual_seed(0)
     q = torch.randn(2, 3, 16, 8, generator=dice)

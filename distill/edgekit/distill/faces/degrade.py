@@ -15,6 +15,7 @@ Source: "severe" follows the recipe of InstantRestore (arXiv:2412.06753), whose 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -65,8 +66,8 @@ class Damage:
     """Pixels that a side keeps when it is shrunk."""
     noise: Tensor
     jpeg: Tensor
-    seed: int
-    """Of the noise."""
+    seeds: tuple[int, ...]
+    """Of the noise, each for an equal share of the pictures."""
 
 
 def drawn_damage(count: int, size_px: int, severity: str, generator: torch.Generator) -> Damage:
@@ -95,8 +96,15 @@ def drawn_damage(count: int, size_px: int, severity: str, generator: torch.Gener
         remaining=(size_px / shrink).round().long().clamp(4, size_px),
         noise=between("noise"),
         jpeg=between("jpeg"),
-        seed=int(torch.randint(2**31, (), generator=generator)),
+        seeds=(int(torch.randint(2**31, (), generator=generator)),),
     )
+
+
+def joined(damages: Sequence[Damage]) -> Damage:
+    """Return what happens to several batches of one size as one; every picture keeps its own."""
+    names = ("order", "sigma", "angle", "remaining", "noise", "jpeg")
+    parts = {name: torch.cat([getattr(one, name) for one in damages]) for name in names}
+    return Damage(**parts, seeds=tuple(seed for one in damages for seed in one.seeds))
 
 
 def damaged(images: Tensor, damage: Damage) -> Tensor:
@@ -104,8 +112,8 @@ def damaged(images: Tensor, damage: Damage) -> Tensor:
 
     Deterministic on one kind of device: processors and GPUs draw other noise from the same seed.
     """
-    noise_rng = torch.Generator(images.device).manual_seed(damage.seed)
-    noise = torch.randn(images.shape, generator=noise_rng, device=images.device, dtype=images.dtype)
+    share = images[: len(images) // len(damage.seeds)]
+    noise = torch.cat([_noise(share, seed) for seed in damage.seeds])
     for place in range(len(STAGES)):
         parts = []
         rows = []
@@ -119,6 +127,11 @@ def damaged(images: Tensor, damage: Damage) -> Tensor:
         back = torch.cat(rows).argsort().to(images.device)
         images = torch.cat(parts)[back]
     return images
+
+
+def _noise(like: Tensor, seed: int) -> Tensor:
+    dice = torch.Generator(like.device).manual_seed(seed)
+    return torch.randn(like.shape, generator=dice, device=like.device, dtype=like.dtype)
 
 
 def _applied(stage: str, images: Tensor, noise: Tensor, damage: Damage, row: Tensor) -> Tensor:
@@ -153,7 +166,7 @@ def blurred(images: Tensor, sigma: Tensor, angle: Tensor) -> Tensor:
 def resampled(images: Tensor, remaining: Tensor) -> Tensor:
     """Shrink each picture to its number of pixels a side (antialiased) and stretch it again."""
     side = images.shape[-1]
-    through = torch.stack([_matrix(side, int(kept), images.device) for kept in remaining])
+    through = torch.stack([_matrix(side, kept, images.device) for kept in remaining.tolist()])
     rows = torch.matmul(through[:, None], images)
     return torch.matmul(rows, through[:, None].transpose(-1, -2)).clamp(0, 1)
 

@@ -18,7 +18,14 @@ from torch import Tensor
 
 from edgekit.core.errors import BadInput, EdgekitError, unknown_name
 from edgekit.core.images import resized
-from edgekit.distill.faces.degrade import MIXED, SEVERITIES, damaged, drawn_damage
+from edgekit.distill.faces.degrade import (
+    MIXED,
+    SEVERITIES,
+    Damage,
+    damaged,
+    drawn_damage,
+    joined,
+)
 from edgekit.distill.faces.points import MIRRORED
 from edgekit.distill.faces.store import FaceEntry, Split, decoded, open_faces
 
@@ -135,6 +142,22 @@ class FaceBatch(NamedTuple):
     """B x R, rows of the references in `Faces`, -1 where there is none."""
 
 
+class Draw(NamedTuple):
+    """Which faces a batch is of and what happens to them; all on the processor."""
+
+    rows: Tensor
+    """B, of the targets."""
+    people: Tensor
+    """B, whose they are."""
+    lenders: Tensor
+    """B, whose references they get."""
+    references: Tensor
+    """B x R, rows of the references, -1 where there is none."""
+    flips: Tensor
+    """B, bool: mirrored, references too."""
+    damage: Damage
+
+
 class FaceSampler:
     """Draws batches of faces; holds nothing but tables of who has which photos."""
 
@@ -204,20 +227,48 @@ class FaceSampler:
         able[self._targets] = True
         return able[self._owner].nonzero()[:, 0]
 
-    def draw(self, count: int, generator: torch.Generator) -> FaceBatch:
+    def drawn(self, count: int, generator: torch.Generator) -> Draw:
         """Draw `count` targets, every person as often as any other, and their references."""
         people = self._targets[torch.randint(len(self._targets), (count,), generator=generator)]
         keys = self._shuffled(people, generator)
-        return self._batch(self._rows_of[people].gather(1, keys)[:, 0], generator)
+        return self._around(self._rows_of[people].gather(1, keys)[:, 0], generator)
 
     def of(self, rows: Tensor, generator: torch.Generator) -> FaceBatch:
         """Return the batch whose targets are the faces `rows`, with references drawn."""
-        return self._batch(rows.cpu(), generator)
+        return made_together([(self, self._around(rows.cpu(), generator))])[0]
 
     def at(self, step: int, count: int, *, seed: int) -> FaceBatch:
         """Return the batch of one training step: it follows from seed and number alone."""
+        return made_together([(self, self.drawn_at(step, count, seed=seed))])[0]
+
+    def drawn_at(self, step: int, count: int, *, seed: int) -> Draw:
+        """Return what the batch of one training step is to be."""
         mixed = (seed * 1_000_003 + step) * 6364136223846793005 + 1442695040888963407
-        return self.draw(count, torch.Generator().manual_seed(mixed % 2**63))
+        return self.drawn(count, torch.Generator().manual_seed(mixed % 2**63))
+
+    def clean(self, draw: Draw) -> FaceBatch:
+        """Return a batch whose portraits are not degraded yet."""
+        faces, (count, places) = self.faces, draw.references.shape
+        device = faces.images.device
+        there, flipped = draw.references.to(device), draw.flips.to(device)
+        target, points = self._taken(draw.rows.to(device), flipped)
+        shown, shown_points = self._taken(
+            there.clamp(min=0).flatten(), flipped.repeat_interleave(places)
+        )
+        seen = there >= 0
+        return FaceBatch(
+            target=target,
+            degraded=target,
+            references=shown.view(count, places, *shown.shape[1:]) * seen[:, :, None, None, None],
+            reference_mask=seen,
+            wrong=(draw.lenders != draw.people).to(device),
+            target_landmarks=points,
+            reference_landmarks=shown_points.view(count, places, -1, 2) * seen[:, :, None, None],
+            identity=draw.people.to(device),
+            reference_identity=draw.lenders.to(device),
+            rows=draw.rows.to(device),
+            reference_rows=there,
+        )
 
     def _shuffled(self, people: Tensor, generator: torch.Generator) -> Tensor:
         """Return for each person the places of their photos in random order, missing ones last."""
@@ -225,12 +276,11 @@ class FaceSampler:
         lots[self._rows_of[people] < 0] = 2.0
         return lots.argsort(1)
 
-    def _batch(self, rows: Tensor, generator: torch.Generator) -> FaceBatch:
-        count, faces = len(rows), self.faces
+    def _around(self, rows: Tensor, generator: torch.Generator) -> Draw:
+        count = len(rows)
         person = self._owner[rows]
         wrong = torch.rand(count, generator=generator) < self.wrong_share
         lender = torch.where(wrong, self._others(person, generator), person)
-        wrong = lender != person
         keys = self._shuffled(lender, generator)
         others = self._rows_of[lender].gather(1, keys)
         # The target itself and missing photos go last, the order of the rest stays as drawn.
@@ -242,34 +292,11 @@ class FaceSampler:
         chosen = torch.full((count, self.places), -1)
         width = min(self.places, others.shape[1])
         chosen[:, :width] = others[:, :width]
-        mask = torch.arange(self.places) < torch.minimum(asked, able)[:, None]
-        chosen[~mask] = -1
+        chosen[torch.arange(self.places) >= torch.minimum(asked, able)[:, None]] = -1
         flips = torch.rand(count, generator=generator) < 0.5
         flips &= self.mirror
-        damage = drawn_damage(count, faces.size_px, self.severity, generator)
-
-        device = faces.images.device
-        there, flipped = chosen.to(device), flips.to(device)
-        target, points = self._taken(rows.to(device), flipped)
-        shown, shown_points = self._taken(
-            there.clamp(min=0).flatten(), flipped.repeat_interleave(self.places)
-        )
-        seen = mask.to(device)
-        shown = shown.view(count, self.places, *shown.shape[1:]) * seen[:, :, None, None, None]
-        shown_points = shown_points.view(count, self.places, -1, 2) * seen[:, :, None, None]
-        return FaceBatch(
-            target=target,
-            degraded=damaged((target + 1) / 2, damage) * 2 - 1,
-            references=shown,
-            reference_mask=seen,
-            wrong=wrong.to(device),
-            target_landmarks=points,
-            reference_landmarks=shown_points,
-            identity=person.to(device),
-            reference_identity=lender.to(device),
-            rows=rows.to(device),
-            reference_rows=there,
-        )
+        damage = drawn_damage(count, self.faces.size_px, self.severity, generator)
+        return Draw(rows, person, lender, chosen, flips, damage)
 
     def _others(self, person: Tensor, generator: torch.Generator) -> Tensor:
         """Draw for each person another one who can lend references."""
@@ -286,3 +313,16 @@ class FaceSampler:
         turned = points[:, self._mirrored]
         turned = torch.stack([self.faces.size_px - turned[..., 0], turned[..., 1]], -1)
         return images, torch.where(flipped[:, None, None], turned, points)
+
+
+def made_together(draws: Sequence[tuple[FaceSampler, Draw]]) -> list[FaceBatch]:
+    """Make batches of one size, degraded in one go.
+
+    A batch is thousands of small operations however many pictures it has, and on a GPU starting
+    them takes longer than doing them. What else is made with it changes no batch.
+    """
+    batches = [sampler.clean(draw) for sampler, draw in draws]
+    targets = torch.cat([batch.target for batch in batches])
+    degraded = damaged((targets + 1) / 2, joined([draw.damage for _, draw in draws])) * 2 - 1
+    parts = torch.split(degraded, [len(batch.target) for batch in batches])
+    return [batch._replace(degraded=part) for batch, part in zip(batches, parts, strict=True)]

@@ -32,6 +32,8 @@ from edgekit.distill.teachers.journal import Clock
 PHONE_LR = 1e-3
 ALONE = 4
 """One of so many training batches comes without references."""
+TOGETHER = 8
+"""Batches that are degraded in one go on a GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +97,8 @@ class Plan:
         """
         alone = [self._sampler(faces, (0, 0)) for faces in sets]
         known = [self._sampler(faces, (least_references(faces), self.references)) for faces in sets]
-        return InTurns(known * (ALONE - 1) + alone)
+        on_gpu = sets[0].images.device.type == "cuda"
+        return InTurns(known * (ALONE - 1) + alone, together=TOGETHER if on_gpu else 1)
 
     def _sampler(self, faces: Faces, references: tuple[int, int]) -> FaceSampler:
         return FaceSampler(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgekit.distill.faces.sets import FaceBatch, Faces, FaceSampler
+from edgekit.distill.faces.sets import FaceBatch, Faces, FaceSampler, made_together
 from edgekit.distill.fit_state import fast_bfloat16, placed
 from edgekit.distill.losses.adversarial import discriminator_loss
 from edgekit.distill.restorer.attention import Memory, Seen
@@ -54,13 +54,30 @@ class Draws(Protocol):
 class InTurns:
     """Several sets of faces in turns, each as often as any other whatever its size."""
 
-    def __init__(self, samplers: Sequence[FaceSampler]) -> None:
-        """All have pictures of one size and as many places."""
-        self.samplers = tuple(samplers)
+    def __init__(self, samplers: Sequence[FaceSampler], *, together: int = 1) -> None:
+        """All have pictures of one size and as many places.
+
+        Batches of `together` steps are made at once and kept until they are asked for; they are
+        the same for every number.
+        """
+        self.samplers, self.together = tuple(samplers), together
+        self._kept: tuple[tuple[int, int, int], list[FaceBatch]] | None = None
 
     def at(self, step: int, count: int, *, seed: int) -> FaceBatch:
         """Return the batch of one step."""
-        return self.samplers[step % len(self.samplers)].at(step, count, seed=seed)
+        first = step - step % self.together
+        wanted = (first, count, seed)
+        if self._kept is None or self._kept[0] != wanted:
+            due = [self.samplers[n % len(self.samplers)] for n in self._steps(first)]
+            draws = [
+                (sampler, sampler.drawn_at(n, count, seed=seed))
+                for n, sampler in zip(self._steps(first), due, strict=True)
+            ]
+            self._kept = wanted, made_together(draws)
+        return self._kept[1][step - first]
+
+    def _steps(self, first: int) -> range:
+        return range(first, first + self.together)
 
 
 class Pictures:

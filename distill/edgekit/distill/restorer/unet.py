@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from edgekit.distill.restorer.attention import (
     Memory,
+    Norm,
     Seen,
     SharedAttention,
     groups_of,
@@ -78,10 +79,10 @@ class Block(nn.Module):
     def __init__(self, into: int, out: int, time: int) -> None:
         """Start as the shortcut alone."""
         super().__init__()
-        self.norm1 = nn.GroupNorm(groups_of(into), into)
+        self.norm1 = Norm(groups_of(into), into)
         self.conv1 = nn.Conv2d(into, out, 3, padding=1)
         self.time: nn.Linear | None = nn.Linear(time, 2 * out)
-        self.norm2 = nn.GroupNorm(groups_of(out), out)
+        self.norm2 = Norm(groups_of(out), out)
         self.conv2 = nn.Conv2d(out, out, 3, padding=1)
         self.short = nn.Conv2d(into, out, 1) if into != out else nn.Identity()
         nn.init.zeros_(self.conv2.weight)
@@ -147,7 +148,7 @@ class UNet(nn.Module):
         )
         first = widths[0]
         self.last = nn.ModuleList((Block(2 * first, first, time), Block(first, first, time)))
-        self.head_norm = nn.GroupNorm(groups_of(first), first)
+        self.head_norm = Norm(groups_of(first), first)
         self.head = nn.ConvTranspose2d(first, 3, patch, patch)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(present(self.head.bias))
