@@ -7,6 +7,7 @@ from pytorch_msssim import ms_ssim
 from edgekit.core.errors import BadInput, EdgekitError
 from edgekit.distill.restorer.attention import (
     Gate,
+    Norm,
     SharedAttention,
     adain,
     fused,
