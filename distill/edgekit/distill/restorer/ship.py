@@ -150,7 +150,7 @@ def feeds_of(
     restorer = restorer.float().cpu().eval()
     if isinstance(restorer, PhoneRestorer) or restorer.conditioning == "code":
         assert code is not None
-        known = torch.where(mask.any(1)[:, None, None], code.float().cpu(), 0.0)
+        known = torch.where(mask.any(1).cpu()[:, None, None], code.float().cpu(), 0.0)
         return {"code": known.numpy()}
     places = restorer.form.places
     references, mask = references[:, :places].cpu(), mask[:, :places].cpu()
