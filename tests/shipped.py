@@ -73,7 +73,7 @@ def _write_phone(folder: Path, encoder: Path, faces: Path) -> None:
         inputs=input_ports(network, SIZE),
         outputs=[output_port(SIZE)],
         calibration={"image": pictures, "code": codes},
-        heldout={"image": pictures, "code": codes},
+        heldout={"image": pictures, "code": codes, "teacher": pictures},
         facts=StudentFacts(
             name="portraits-phone",
             form="restorer",

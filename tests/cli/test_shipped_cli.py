@@ -13,6 +13,7 @@ from tests.shipped import SIZE
 from edgekit.cli.main import run
 from edgekit.core.identity import IdentityCode, read_identity, write_identity
 from edgekit.core.manifest import read_bundle
+from edgekit.distill.ship import ship
 from edgekit.export import bundle
 from edgekit.runtime.bundle import open_bundle
 from edgekit.runtime.restore import of_code
@@ -81,6 +82,25 @@ def test_a_portrait_is_restored_with_references_and_nothing_trained(edgekit, she
     card = json.loads((shelf / "assets/restorer/card.json").read_text())
     (made,) = (shelf / "cache/shipped").glob("restorer-*/bundle")
     assert read_bundle(made).encoder_sha256 == card["encoder_sha256"]
+
+
+def test_a_restorer_that_ships_alone_asks_for_no_encoder_and_takes_no_references(
+    edgekit, shipped_toys, tmp_path, monkeypatch
+):
+    toys, old = shipped_toys / "runs", portraits(tmp_path, "old.png", "a.png")[0]
+    ship("restorer", toys / "portraits", Path("assets/restorer"), faces=toys / "faces", alone=True)
+    monkeypatch.setattr("edgekit.core.assets.files", lambda package: tmp_path / "assets")
+
+    code, _, said = edgekit("restore", old, "--aligned", "-o", "new.png")
+    refused, _, why = edgekit(
+        "restore", old, "--aligned", "--reference", "a.png", "-o", "other.png"
+    )
+
+    assert code == 0, said
+    assert Path("new.png").is_file()
+    assert refused == 7
+    assert "restores without references" in why
+    assert not Path("other.png").exists()
 
 
 @needs.FACES

@@ -151,6 +151,38 @@ def test_a_shipped_student_has_one_name_on_every_machine(assets, tmp_path):
         assert samples["code"].shape == (8, 32, 256)
 
 
+def test_a_restorer_alone_needs_no_encoder_and_answers_as_for_nobody(runs, tmp_path):
+    card = ship(
+        "restorer", runs / "portraits", tmp_path / "restorer", faces=runs / "faces", alone=True
+    )
+    shipped = read_shipped(tmp_path / "restorer")
+    write_shipped(shipped, tmp_path / "run")
+
+    student = read_student(tmp_path / "run")
+    program = torch.export.load(tmp_path / "run/student.pt2").module()
+    image = torch.rand(1, 3, SIZE, SIZE) * 2 - 1
+    with torch.no_grad():
+        wanted = shipped.network(image, torch.zeros(1, 32, 256))
+        torch.testing.assert_close(program(image), wanted, rtol=0, atol=1e-4)
+    assert [port.name for port in student.inputs] == ["image"]
+    assert student.facts["parts"] == {}
+    assert {"student", "source"} <= set(card["quality"])
+    assert "encoder_sha256" not in card
+    assert not (tmp_path / "restorer/codes.safetensors").exists()
+    assert "code" not in card["what"]
+
+
+def test_an_encoder_whose_codes_are_all_alike_is_refused(runs, tmp_path):
+    shutil.copytree(runs / "identity", tmp_path / "run")
+    manifest = tmp_path / "run/manifest.json"
+    manifest.write_text(manifest.read_text().replace('"equal_error": 0.25', '"equal_error": 0.44'))
+
+    with pytest.raises(QualityFailed, match=r"wrong about 44.0% of pairs"):
+        ship("identity", tmp_path / "run", tmp_path / "identity", faces=runs / "faces")
+
+    assert not (tmp_path / "identity").exists()
+
+
 def test_a_pack_below_the_bar_is_refused_and_what_was_there_stays(runs, assets, tmp_path):
     shutil.copytree(assets / "things", tmp_path / "things")
 

@@ -63,10 +63,12 @@ def shipped_student(name: str) -> Path:
     """
     folder = _place(name)
     from edgekit.core import assets
-    from edgekit.distill.shipped import read_shipped, write_shipped  # loads torch
+    from edgekit.distill.shipped import needs_encoder, read_shipped, write_shipped  # loads torch
 
-    encoder = read_shipped(assets.asset_folder("identity")) if name == "restorer" else None
-    write_shipped(read_shipped(assets.asset_folder(name)), folder, encoder=encoder)
+    shipped, encoder = read_shipped(assets.asset_folder(name)), None
+    if needs_encoder(shipped.card):
+        encoder = read_shipped(assets.asset_folder("identity"))
+    write_shipped(shipped, folder, encoder=encoder)
     return folder
 
 
@@ -142,9 +144,11 @@ def _place(name: str) -> Path:
     """Return the folder in the cache, named after all that decides what is in it."""
     from edgekit.core import assets
     from edgekit.core.cache import cache_folder
-    from edgekit.core.store import file_sha256, value_sha256
+    from edgekit.core.store import file_sha256, read_json, value_sha256
     from edgekit.core.versions import edgekit_version
 
-    names = (name, "identity") if name == "restorer" else (name,)
-    cards = [file_sha256(assets.asset_folder(one) / "card.json") for one in names]
-    return cache_folder() / "shipped" / f"{name}-{value_sha256([edgekit_version(), *cards])[:12]}"
+    cards = [assets.asset_folder(name) / "card.json"]
+    if "encoder_sha256" in read_json(cards[0]):  # a restorer that takes codes
+        cards.append(assets.asset_folder("identity") / "card.json")
+    hashes = [file_sha256(card) for card in cards]
+    return cache_folder() / "shipped" / f"{name}-{value_sha256([edgekit_version(), *hashes])[:12]}"

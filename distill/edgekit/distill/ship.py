@@ -1,21 +1,22 @@
 """Pack a finished run as weights that ship: an asset folder with its card.
 
-Three runs make three assets, the encoder before the restorer that understands its codes:
+Three runs make three assets, the encoder before the restorer that understands its codes. A
+restorer `--alone` has no port for a code, and answers as it does for nobody:
 
     python -m edgekit.distill.ship identity runs/identity --faces faces/heads
     python -m edgekit.distill.ship restorer runs/portraits --faces faces/heads
+    python -m edgekit.distill.ship restorer runs/portraits --faces faces/heads --alone
     python -m edgekit.distill.ship things runs/things
 
 `--faces` is a set of rendered people (`edgekit pairs faces --head-model`): the portraits that
 files are calibrated and compared with lie in the repository, and so must show nobody who exists.
 What was packed is compared with the run on the run's own held-out samples, and refused below 40 dB
-or above the bytes that the asset may take.
+or above the bytes that the asset may take; so is an encoder whose codes do not tell people apart.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import math
 import shutil
 import sys
@@ -27,7 +28,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load as safetensors_values
 from safetensors.torch import save as safetensors_bytes
@@ -44,26 +44,28 @@ from edgekit.core.store import (
     size_bytes,
     write_bytes,
 )
-from edgekit.core.tensors import Photos
 from edgekit.distill.base import CARD, WEIGHTS
 from edgekit.distill.compact import in_8_bits, packed, unpacked
-from edgekit.distill.faces.sets import FaceSampler, load_faces
-from edgekit.distill.faces.store import Split, open_faces
 from edgekit.distill.identity.encoder import IdentityEncoder, OnePhoto
 from edgekit.distill.identity.student import read_encoder
 from edgekit.distill.mesh.generator import Generator
 from edgekit.distill.mesh.student import read_generator
 from edgekit.distill.mesh.words import tokens
-from edgekit.distill.metrics import as_photos
+from edgekit.distill.metrics import as_photos, quality
 from edgekit.distill.program import HELDOUT, KIND, PROGRAM
-from edgekit.distill.restorer.phone import PHONE, PhoneRestorer
-from edgekit.distill.restorer.result import drawn
-from edgekit.distill.restorer.ship import feeds_of
-from edgekit.distill.restorer.stages import CodeEncoder, least_references
+from edgekit.distill.restorer.phone import PHONE, PhoneRestorer, fresh_phone
+from edgekit.distill.restorer.phone import alone as without_code
+from edgekit.distill.ship_samples import SAMPLED, write_samples
 from edgekit.distill.ship_words import TEXTS
-from edgekit.distill.shipped import CODES, SPLITS, Shipped, fresh_network, load, read_shipped
+from edgekit.distill.shipped import (
+    ALONE,
+    fresh_network,
+    load,
+    needs_encoder,
+    read_shipped,
+)
 from edgekit.distill.students.cost import count_parameters
-from edgekit.distill.students.shape import shape_facts
+from edgekit.distill.students.shape import Shape, shape_facts
 from edgekit.distill.teachers.card import write_card
 
 BAR_DB = 40.0
@@ -71,10 +73,10 @@ BAR_DB = 40.0
 MOST_BYTES = {"identity": 8 << 20, "restorer": 8 << 20, "things": 5 << 20}
 TOGETHER = frozenset({"identity", "restorer"})
 """Their bytes count as one."""
-SAMPLES: Mapping[str, int] = {"calibration": 8, "heldout": 4}
-FROM: Mapping[str, Split] = {"calibration": "train", "heldout": "test"}
-WEBP_QUALITY = 90
 POINTS = 4096
+CODE = "code"
+MOST_WRONG = 0.3
+"""Equal error of codes between people that no training saw; guessing is wrong about half."""
 Check = tuple[list[tuple[Tensor, ...]], tuple[float, ...]]
 """Inputs, sample by sample, and the peak-to-peak range of each output."""
 
@@ -86,15 +88,18 @@ def ship(
     *,
     faces: Path | None = None,
     identity: Path | None = None,
+    alone: bool = False,
     bar_db: float = BAR_DB,
 ) -> dict[str, Any]:
     """Pack the finished `run` as the asset `name` into `out` and return its card.
 
     `faces` are rendered people; `identity` is the packed encoder of a restorer, by default the
-    asset beside `out`. What was in `out` is replaced once all is well.
+    asset beside `out`, unless the restorer is to stand `alone`. What was in `out` is replaced once
+    all is well.
 
     Raises BadInput for a run that is not finished or of something else, EdgekitError for what does
-    not go together, QualityFailed below `bar_db` or above the bytes that the asset may take.
+    not go together, QualityFailed below `bar_db`, above the bytes that the asset may take, or for
+    codes that do not tell people apart.
     """
     if name not in STUDENTS:
         raise EdgekitError(f"no asset is called {name!r}", hint=f"choose of {', '.join(STUDENTS)}")
@@ -104,9 +109,10 @@ def ship(
             "portraits of rendered people go with these weights",
             hint="add --faces FOLDER, of `edgekit pairs faces --head-model`",
         )
-    network, facts, card = _trained(name, run)
+    network, facts, card = _trained(name, run, alone=alone and name == "restorer")
+    _check_codes(name, run, card)
     encoder = None
-    if name == "restorer":
+    if needs_encoder(card):
         encoder = read_shipped(identity or out.parent / "identity")
         told = (facts.get("references") or {}).get("encoder_sha256")
         if told != encoder.card["made_of"]["student_sha256"]:
@@ -116,6 +122,8 @@ def ship(
             )
         card["encoder_sha256"] = encoder.card["sha256"]
     checks = _checks(network, run, facts, card)
+    if isinstance(network, PhoneRestorer) and not needs_encoder(card):
+        card["quality"] = _quality_alone(network, run)  # the run's own scores were taken with codes
     stored, worst_db, exact = fitting(network, card, checks, bar_db)
     prepared_folder(out.parent)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{name}-") as place:
@@ -123,7 +131,7 @@ def ship(
         write_bytes(made / WEIGHTS, safetensors_bytes(stored))
         if faces is not None and name != "things":
             smaller = _loaded(card, stored)
-            card["samples"] = _write_samples(made, smaller, encoder, faces, card)
+            card["samples"] = write_samples(made, smaller, encoder, faces, card)
         card |= {
             "sha256": file_sha256(made / WEIGHTS),
             "parameters": count_parameters(network),
@@ -143,7 +151,19 @@ def ship(
     return card
 
 
-def _trained(name: str, run: Path) -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:
+def _check_codes(name: str, run: Path, card: Mapping[str, Any]) -> None:
+    wrong = card["quality"].get("identity", {}).get("equal_error", 0.0)
+    if name == "identity" and wrong > MOST_WRONG:
+        raise QualityFailed(
+            f"the codes of {run} are wrong about {wrong:.1%} of pairs of people, {MOST_WRONG:.0%} "
+            "are allowed",
+            hint="train the encoder longer; after a restorer, look whether its codes still differ",
+        )
+
+
+def _trained(
+    name: str, run: Path, *, alone: bool
+) -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:
     """Return the network of a run, its manifest, and the card as far as it follows from them."""
     facts = read_manifest(run, kind=KIND)
     more: dict[str, Any]
@@ -166,18 +186,21 @@ def _trained(name: str, run: Path) -> tuple[nn.Module, dict[str, Any], dict[str,
         shape = references.pop("shape", None) or shape_facts(PHONE)
         references.pop("encoder_sha256", None)
         more = {"form": "restorer", "shape": shape, "references": references}
-        network = fresh_network(more)
+        phone = fresh_phone(Shape(**shape), seed=0)
         path = run / WEIGHTS
         try:
             if file_sha256(path) != facts["files"][WEIGHTS]["sha256"]:
                 raise ValueError("its sha256 is not the one in the manifest")
-            load(network, safetensors_values(path.read_bytes()))
+            load(phone, safetensors_values(path.read_bytes()))
         except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
             raise BadInput(
                 f"{path} does not hold the restorer of its manifest: {error}",
                 hint="copy the run again, or train it anew",
             ) from error
-    texts = TEXTS[name]
+        network = phone.eval()
+        if alone:
+            more["references"] = {"form": ALONE, "places": 0}
+    texts = TEXTS[ALONE if alone else name]
     host = facts.get("host") or {}
     card = {
         "name": texts["name"],
@@ -203,6 +226,17 @@ def _trained(name: str, run: Path) -> tuple[nn.Module, dict[str, Any], dict[str,
         "consent": texts["consent"],
     }
     return network.eval().requires_grad_(False), facts, card
+
+
+def _quality_alone(phone: PhoneRestorer, run: Path) -> dict[str, Any]:
+    """Return the scores of a restorer alone on its run's held-out portraits."""
+    with np.load(run / HELDOUT) as stored:
+        degraded, true = stored["image"], stored["teacher"]
+    images = torch.from_numpy(degraded).permute(0, 3, 1, 2).float() / 127.5 - 1
+    network = without_code(phone, size_px=images.shape[-1])
+    with torch.no_grad():
+        made = torch.cat([network(image[None]) for image in images])
+    return quality(degraded, true, as_photos(made))
 
 
 def _flat(value: Mapping[str, Any]) -> dict[str, str]:
@@ -231,13 +265,15 @@ def _checks(
     ranges = [(float(p["low"]), float(p["high"])) for p in facts["outputs"]]
     if isinstance(network, Generator):
         told = card["prompts"]
-        some = [*told["unseen"], *told["train"]][: SAMPLES["calibration"]]
+        some = [*told["unseen"], *told["train"]][: SAMPLED["calibration"]]
         rows = tokens(some, card["words"], network.shape.length)
         generator = torch.Generator().manual_seed(0)
         points = torch.rand(1, POINTS, 3, generator=generator) * 2 - 1
         return [(row[None], points) for row in rows], (2.0, 2.0, 2.0, 1.0)
     inputs = [Port(**{**p, "shape": tuple(p["shape"])}) for p in facts["inputs"]]
     feeds = read_feeds(run / HELDOUT, inputs)
+    if isinstance(network, PhoneRestorer) and not needs_encoder(card):
+        feeds = [{**feed, CODE: np.zeros_like(feed[CODE])} for feed in feeds]
     asked = [tuple(torch.from_numpy(feed[port.name]) for port in inputs) for feed in feeds]
     return asked, tuple(high - low for low, high in ranges)
 
@@ -311,45 +347,6 @@ def _loaded(card: Mapping[str, Any], stored: Mapping[str, Tensor]) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def _write_samples(
-    folder: Path, network: nn.Module, encoder: Shipped | None, faces: Path, card: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Write what files are calibrated and compared with, and return what the card says of it."""
-    size_px, seed = int(card["size_px"]), int(card["seed"])
-    codes = {}
-    for split in SPLITS:
-        found = load_faces(faces, split=FROM[split], size_px=size_px)
-        if isinstance(network, IdentityEncoder):
-            count = min(SAMPLES[split], len(found.images))
-            rows = torch.linspace(0, len(found.images) - 1, count).long()
-            pictures = found.images[rows].permute(0, 2, 3, 1).numpy()
-        else:
-            assert encoder is not None
-            assert isinstance(network, PhoneRestorer)
-            assert isinstance(encoder.network, IdentityEncoder)
-            least = least_references(found)
-            sampler = FaceSampler(
-                found, references=(least, 4), wrong_share=0.0, severity="mixed", mirror=False
-            )
-            batch = drawn(sampler, SAMPLES[split], seed)
-            code = CodeEncoder(encoder.network)(batch.references, batch.reference_mask)
-            given = feeds_of(network, batch.references, batch.reference_mask, code)
-            codes[split] = torch.from_numpy(given["code"]).half()
-            pictures = as_photos(batch.degraded)
-        write_bytes(folder / f"{split}.webp", _webp(pictures))
-    if codes:
-        write_bytes(folder / CODES, safetensors_bytes(codes))
-    licences = sorted({entry.licence for entry in open_faces(faces).entries})
-    return {"what": "rendered people", "of": faces.name, "licence": ", ".join(licences)}
-
-
-def _webp(pictures: Photos) -> bytes:
-    buffer = io.BytesIO()
-    tall = np.ascontiguousarray(pictures).reshape(-1, *pictures.shape[2:])
-    Image.fromarray(tall).save(buffer, "WEBP", quality=WEBP_QUALITY, method=6)
-    return buffer.getvalue()
-
-
 def _check_bytes(name: str, made: Path, out: Path) -> None:
     others = [out.parent / other for other in sorted(TOGETHER - {name}) if name in TOGETHER]
     total = size_bytes(made) + sum(size_bytes(other) for other in others if other.is_dir())
@@ -371,11 +368,19 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="finished run folder")
     parser.add_argument("--faces", type=Path, help="rendered people, for the samples that ship")
     parser.add_argument("--identity", type=Path, help="packed encoder; default: beside --out")
+    parser.add_argument("--alone", action="store_true", help="a restorer without a code's port")
     parser.add_argument("--out", type=Path, help="default: assets/edgekit/assets/NAME")
     given = parser.parse_args()
     out = given.out or Path("assets/edgekit/assets") / given.name
     try:
-        card = ship(given.name, given.run, out, faces=given.faces, identity=given.identity)
+        card = ship(
+            given.name,
+            given.run,
+            out,
+            faces=given.faces,
+            identity=given.identity,
+            alone=given.alone,
+        )
     except EdgekitError as error:
         print(f"{error.what}\n  hint: {error.hint}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -52,6 +52,20 @@ TEXTS: Mapping[str, Texts] = MappingProxyType(
             consent="References and codes are biometric data of the person. Restore and enrol "
             "people who agreed (docs/identity.md).",
         ),
+        "alone": Texts(
+            name="edgekit restorer for phones",
+            what="a degraded portrait to a restored portrait, in one pass, without references",
+            intended_use="to restore portraits of people who agreed, or of one's own family, for "
+            "looking at",
+            limits=(
+                "what it paints is plausible, not true: never evidence of what somebody looked "
+                "like, and never input of a recognizer",
+                "it knows nothing of the person: other photos of them do not help it",
+                "one face a run; beyond the square around it nothing is restored",
+                "trained on few people: faces unlike theirs are restored worse",
+            ),
+            consent="Restore portraits of people who agreed (docs/identity.md).",
+        ),
         "things": Texts(
             name="edgekit generator of things",
             what="a prompt in known words to a textured mesh, in one pass",

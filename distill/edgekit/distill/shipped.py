@@ -4,7 +4,7 @@
     weights.safetensors   `edgekit.distill.compact`
     calibration.webp      portraits of rendered people below each other (not of a mesh generator)
     heldout.webp          the same of other people
-    codes.safetensors     of a restorer: the identity codes that go with them
+    codes.safetensors     of a restorer that takes codes: those that go with them
 
 `edgekit.distill.ship` writes such folders, this module reads them.
 """
@@ -44,8 +44,8 @@ from edgekit.distill.mesh.generator import Generator, fresh_generator
 from edgekit.distill.mesh.shape import MeshShape
 from edgekit.distill.mesh.student import Prompts, write_generator
 from edgekit.distill.program import KIND, StudentFacts, write_ported
-from edgekit.distill.restorer.phone import PhoneRestorer, fresh_phone
-from edgekit.distill.restorer.ship import input_ports, output_port
+from edgekit.distill.restorer.phone import PhoneRestorer, alone, fresh_phone
+from edgekit.distill.restorer.ship import image_port, input_ports, output_port
 from edgekit.distill.students.shape import Shape
 from edgekit.distill.teachers.card import changed_files
 
@@ -54,6 +54,8 @@ FORMAT = 1
 SPLITS = ("calibration", "heldout")
 CODES = "codes.safetensors"
 IDENTITY = "identity"
+ALONE = "alone"
+"""How `references` of a card call a restorer without a port for what is known of the person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,11 @@ def fresh_network(card: Mapping[str, Any]) -> nn.Module:
     raise ValueError(f"no student of the form {form!r} ships")
 
 
+def needs_encoder(card: Mapping[str, Any]) -> bool:
+    """Tell whether a card is of a restorer that takes identity codes."""
+    return bool(card["form"] == "restorer" and card["references"]["form"] != ALONE)
+
+
 def load(network: nn.Module, values: Mapping[str, Tensor]) -> None:
     """Put weights into `network`; ValueError if one is missing, RuntimeError if one is strange."""
     state = network.state_dict()
@@ -126,9 +133,9 @@ def write_shipped(
 ) -> dict[str, Any]:
     """Make the student folder of `shipped` and return its manifest.
 
-    A restorer needs the `encoder` whose codes it understands, which becomes a part of it. A folder
-    that is complete for the same asset is left as it is. Raises BadInput for another encoder or
-    damaged samples, OutputError if `folder` cannot be written.
+    A restorer that takes codes needs the `encoder` that makes them, which becomes a part of it. A
+    folder that is complete for the same asset is left as it is. Raises BadInput for another encoder
+    or damaged samples, OutputError if `folder` cannot be written.
     """
     prepared_folder(folder)
     with locked(folder):
@@ -153,29 +160,35 @@ def _write_restorer(
     shipped: Shipped, network: PhoneRestorer, folder: Path, encoder: Shipped | None
 ) -> dict[str, Any]:
     card = shipped.card
-    if encoder is None or encoder.card["sha256"] != card["encoder_sha256"]:
-        raise BadInput(
-            f"{shipped.folder} does not understand the codes of the identity encoder that ships",
-            hint=AGAIN,
-        )
-    write_shipped(encoder, folder / IDENTITY)
-    samples = {
-        split: {"image": _pictures(shipped, split), "code": codes}
-        for split, codes in _codes(shipped).items()
-    }
     size_px, facts = int(card["size_px"]), shipped.facts()
-    references = {**card["references"], "encoder_sha256": card["encoder_sha256"]}
+    samples = {split: {"image": _pictures(shipped, split)} for split in SPLITS}
+    inputs, parts, references = [image_port(size_px)], {}, dict(card["references"])
+    program: nn.Module = network
+    if not needs_encoder(card):
+        program = alone(network, size_px=size_px)
+    else:
+        if encoder is None or encoder.card["sha256"] != card["encoder_sha256"]:
+            raise BadInput(
+                f"{shipped.folder} does not understand the codes of the identity encoder that "
+                "ships",
+                hint=AGAIN,
+            )
+        write_shipped(encoder, folder / IDENTITY)
+        for split, codes in _codes(shipped).items():
+            samples[split]["code"] = codes
+        inputs, parts = list(input_ports(network, size_px)), {IDENTITY: IDENTITY}
+        references["encoder_sha256"] = card["encoder_sha256"]
     return write_ported(
         folder,
-        network,
-        inputs=input_ports(network, size_px),
+        program,
+        inputs=inputs,
         outputs=[output_port(size_px)],
         calibration=samples["calibration"],
         heldout=samples["heldout"],
         facts=replace(
             facts,
             prompt="restore the portrait",
-            parts={IDENTITY: IDENTITY},
+            parts=parts,
             extra={**facts.extra, "references": references},
         ),
     )

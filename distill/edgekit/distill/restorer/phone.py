@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from edgekit.distill.restorer.attention import Seen
 from edgekit.distill.restorer.one_step import CODE_WIDTH, Conditioning, Given
-from edgekit.distill.students.gan import Generator, Shape, fresh_generator
+from edgekit.distill.students.gan import Generator, Shape, Student, fresh_generator, specialized
 
 CONTEXT = 128
 """Width of a token inside the generator: the gains and biases that the code sets cost in weights
@@ -67,3 +67,12 @@ def fresh_phone(shape: Shape, *, seed: int) -> PhoneRestorer:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return PhoneRestorer(fresh_generator(shape, seed=seed))
+
+
+def alone(phone: PhoneRestorer, *, size_px: int) -> Student:
+    """Return the network as it answers for nobody, without the port for a code.
+
+    What the code's zeros do to norms and attention is folded into its weights, exactly.
+    """
+    nobody = torch.zeros(1, phone.generator.shape.context_dim)
+    return specialized(phone.generator, nobody, size_px=size_px)

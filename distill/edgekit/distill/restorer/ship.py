@@ -120,9 +120,14 @@ def code_port() -> Port:
     return Port("code", shape, layout="flat", low=-CODE_RANGE, high=CODE_RANGE)
 
 
+def image_port(size_px: int) -> Port:
+    """Return the degraded picture's port."""
+    return Port("image", (1, 3, size_px, size_px))
+
+
 def input_ports(restorer: OneStep | PhoneRestorer, size_px: int) -> tuple[Port, ...]:
     """Return what the program of `restorer` takes at this size."""
-    image = Port("image", (1, 3, size_px, size_px))
+    image = image_port(size_px)
     if restorer.conditioning == "code" or isinstance(restorer, PhoneRestorer):
         return image, code_port()
     places = restorer.form.places
