@@ -161,8 +161,11 @@ def test_a_changed_table_of_words_is_found(known, tmp_path, capsys):
     assert "words.safetensors is not the file that was exported" in capsys.readouterr().err
 
 
-def test_without_a_run_the_hint_names_the_command_that_makes_one(tmp_path, monkeypatch, capsys):
+def test_with_neither_run_nor_weights_that_ship_the_hint_says_how_one_is_made(
+    tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("edgekit.core.assets.files", lambda package: tmp_path / "assets")
 
     code = run(["mesh", "red ball"])
 

@@ -209,7 +209,10 @@ def _trained(
         "student": name,
         **more,
         "size_px": int(facts["size_px"]),
-        "data": {"licences": _flat(facts.get("licences") or {}), "teacher": facts["teacher"]},
+        "data": {
+            "licences": {**texts.get("data", {}), **_flat(facts.get("licences") or {})},
+            "teacher": facts["teacher"],
+        },
         "training": {
             "seconds": facts["seconds"],
             "device": host.get("gpu") or host.get("processor"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 
 class Texts(TypedDict):
@@ -15,6 +15,8 @@ class Texts(TypedDict):
     intended_use: str
     limits: tuple[str, ...]
     consent: str
+    data: NotRequired[Mapping[str, str]]
+    """What was learned from -> its licence, beside what the run says."""
 
 
 TEXTS: Mapping[str, Texts] = MappingProxyType(
@@ -74,9 +76,13 @@ TEXTS: Mapping[str, Texts] = MappingProxyType(
                 "it knows the words of its card and refuses all others",
                 "it learned from the pictures of a small teacher that saw a world of toys: its "
                 "things are no more than that world's",
-                "prompts that no training saw (prompts.unseen) come out worse",
+                "prompts that it was not trained on (prompts.unseen) come out worse; its teacher "
+                "saw pictures of them",
+                "how often its meshes are recognized is measured on docs/evidence/mesh.md: rely on "
+                "nothing else",
             ),
-            consent="No pictures of people were used.",
+            consent="No pictures of people and nobody else's data were used.",
+            data={"pictures of toys": "rendered by this project's own code, Apache-2.0"},
         ),
     }
 )
