@@ -1,9 +1,10 @@
-"""Score the restorer that ships, with the codes of the encoder that ships, on test people.
+"""Score the restorer that ships on test people, with codes of the encoder that ships if it has one.
 
     python benchmarks/faces/shipped.py --real PORTRAITS --rendered HEADS --out FILE.json
 
-The same conditions as in the experiment: right, wrong and no references under every severity, the
-degraded portrait beside each. What is scored are the packed weights, as users have them.
+The same conditions as in the experiment: right, wrong and no references under every severity, or
+the severities alone for a restorer that takes no references; the degraded portrait beside each.
+What is scored are the packed weights, as users have them.
 `--assets` names another folder that holds ``identity/`` and ``restorer/``.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from judge import KEPT, Judge, strips
+from judge import KEPT, USUAL, Judge, strips
 from torch import Tensor
 
 from edgekit.core.assets import asset_folder
@@ -24,9 +25,10 @@ from edgekit.distill.faces.sets import FaceBatch, load_faces
 from edgekit.distill.identity.encoder import IdentityEncoder
 from edgekit.distill.preview import write_preview
 from edgekit.distill.program import host
+from edgekit.distill.restorer.one_step import CODE_TOKENS, CODE_WIDTH
 from edgekit.distill.restorer.phone import PhoneRestorer
 from edgekit.distill.restorer.stages import CodeEncoder
-from edgekit.distill.shipped import read_shipped
+from edgekit.distill.shipped import needs_encoder, read_shipped
 
 
 def main() -> None:
@@ -44,8 +46,12 @@ def main() -> None:
     def asset(name: str) -> Path:
         return given.assets / name if given.assets else asset_folder(name)
 
-    identity, restorer = (read_shipped(asset(name)) for name in ("identity", "restorer"))
-    encoder = CodeEncoder(cast(IdentityEncoder, identity.network))
+    restorer, encoder = read_shipped(asset("restorer")), None
+    facts: dict[str, Any] = {"restorer": restorer.card["sha256"]}
+    if needs_encoder(restorer.card):
+        identity = read_shipped(asset("identity"))
+        encoder = CodeEncoder(cast(IdentityEncoder, identity.network))
+        facts["identity"] = identity.card["sha256"]
     network = cast(PhoneRestorer, restorer.network)
     size_px = int(restorer.card["size_px"])
     folders = {"real": given.real, "rendered": given.rendered}
@@ -59,12 +65,18 @@ def main() -> None:
     )
 
     def restored(batch: FaceBatch) -> Tensor:
+        if encoder is None:
+            return network(
+                batch.degraded, torch.zeros(len(batch.degraded), CODE_TOKENS, CODE_WIDTH)
+            )
         code = encoder(batch.references, batch.reference_mask)
         known = network.given(batch.references, batch.reference_mask, code)
         return network.restored(batch.degraded, known)
 
     scores: dict[str, Any] = {}
     for condition in judge.conditions():
+        if encoder is None and (condition.references != USUAL or condition.wrong):
+            continue
         batch = judge.batch(condition)
         made = judge.made(restored, batch)
         before = judge.scored(batch.degraded.clamp(-1, 1), batch)
@@ -75,14 +87,8 @@ def main() -> None:
             given.pictures.mkdir(parents=True, exist_ok=True)
             write_preview(given.pictures / f"{name}.png", list(strips(made, batch)))
     judge.close()
-    facts = {
-        "identity": identity.card["sha256"],
-        "restorer": restorer.card["sha256"],
-        "size_px": size_px,
-        "host": host(),
-        "scores": scores,
-    }
-    write_bytes(given.out, json.dumps(facts, indent=1).encode())
+    facts |= {"size_px": size_px, "host": host(), "scores": scores}
+    write_bytes(given.out, (json.dumps(facts, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

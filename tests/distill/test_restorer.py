@@ -27,7 +27,8 @@ from edgekit.distill.restorer.recognizer import (
     identity_distance,
 )
 from edgekit.distill.restorer.ship import Enroller, Program, feeds_of, input_ports
-from edgekit.distill.restorer.terms import MultiScaleSSIM
+from edgekit.distill.restorer.tasks import ENCODER_LR, RestorerTask
+from edgekit.distill.restorer.terms import MultiScaleSSIM, Terms, TermWeights
 from edgekit.distill.restorer.unet import TOY, UNetShape, fresh_unet, take_weights
 from edgekit.distill.students.cost import count_parameters
 
@@ -107,6 +108,45 @@ def test_nobody_enrolled_gives_what_the_network_without_references_gives():
     plain = network.network(0.9238795 * pictures(2), torch.full((2,), 0.25))
     cos, sin = 0.9238795, 0.3826834
     assert torch.allclose(alone, cos * cos * pictures(2) - sin * plain, atol=1e-5)
+
+
+class OneLayer(torch.nn.Module):
+    """Stands for an identity encoder where a test needs none that is any good."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 32 * 256)
+
+    def forward(self, references, mask):
+        return self.layer(references.mean((1, 3, 4))).view(-1, 32, 256)
+
+
+def test_an_encoder_that_is_trained_on_moves_slowly_and_is_held_to_what_tells_people_apart():
+    torch.manual_seed(0)
+    encoder = OneLayer()
+    task = RestorerTask(
+        fresh_phone(TOY_PHONE, seed=0),
+        None,
+        Terms(TermWeights(adversarial=0, identity=0), None, 64),
+        torch.device("cpu"),
+        batch=4,
+        seed=0,
+        encoder=encoder,
+        tuned=True,
+        lr=1e-3,
+    )
+    batch = {"references": torch.rand(4, 2, 3, 8, 8), "mask": torch.ones(4, 2, dtype=torch.bool)}
+    batch["mask"][3] = False
+    task.learners["network"].use_rate(1e-3)
+
+    same = task._moved(batch, encoder(batch["references"], batch["mask"]))
+    alike = task._moved(batch, encoder(batch["references"], batch["mask"])[:1].expand(4, -1, -1))
+
+    rates = {len(g["params"]): g["lr"] for g in task.learners["network"].optimizer.param_groups}
+    assert rates[2] == pytest.approx(ENCODER_LR)
+    assert max(rates.values()) == pytest.approx(1e-3)
+    assert float(same) == pytest.approx(0, abs=0.05)  # bfloat16 where there is hardware for it
+    assert float(alike) > 0.5
 
 
 def test_without_conditioning_references_are_not_looked_at():

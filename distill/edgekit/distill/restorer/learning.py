@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
 import torch
@@ -31,26 +32,46 @@ EAGER_STEPS = 3
 class Learner:
     """Adam on some networks' weights, gradients clipped, with a running average of the weights."""
 
-    def __init__(self, module: nn.Module, lr: float, *, clip: float = 1.0, beta: float = 0.9):
-        """Train what requires gradients in `module`, on its device."""
+    def __init__(
+        self,
+        module: nn.Module,
+        lr: float,
+        *,
+        clip: float = 1.0,
+        beta: float = 0.9,
+        slower: Mapping[str, float] = MappingProxyType({}),
+    ):
+        """Train what requires gradients in `module`, on its device.
+
+        `slower` names parts of it (``encoder``) and the share of every rate that they get.
+        """
         self.module, self.lr, self.clip = module, lr, clip
-        self.trained = [p for p in module.parameters() if p.requires_grad]
+        named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+        self.trained = [p for _, p in named]
         device = self.trained[0].device
         graphed = device.type == "cuda"
-        rate = torch.tensor(lr, device=device) if graphed else lr
         more: dict[str, Any] = {"fused": True, "capturable": True} if graphed else {}
-        self.optimizer = torch.optim.AdamW(
-            self.trained, rate, (beta, 0.99), weight_decay=1e-3, **more
-        )
+        by_share: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in named:
+            by_share.setdefault(slower.get(name.split(".")[0], 1.0), []).append(parameter)
+        groups: list[dict[str, Any]] = [
+            {
+                "params": some,
+                "share": share,
+                "lr": torch.tensor(lr, device=device) if graphed else lr,
+            }
+            for share, some in by_share.items()
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr, (beta, 0.99), weight_decay=1e-3, **more)
         self.average = [value.detach().clone() for value in self._averaged()]
 
     def use_rate(self, rate: float) -> None:
         """Set the learning rate of the next step."""
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)
+                group["lr"].fill_(rate * group.get("share", 1.0))
             else:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("share", 1.0)
 
     def step(self, loss: Tensor) -> None:
         """Move the weights against the gradient of `loss`."""

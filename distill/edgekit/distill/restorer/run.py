@@ -59,7 +59,7 @@ from edgekit.distill.restorer.terms import TermWeights
 from edgekit.distill.restorer.turbo import TurboRestorer, turbo_restorer
 from edgekit.distill.restorer.unet import UNet
 
-FORMAT = 3
+FORMAT = 4
 """Raised when the same recipe would give another student than before."""
 
 

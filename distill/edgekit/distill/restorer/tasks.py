@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from copy import deepcopy
 from typing import Any, Protocol, cast
 
 import torch
@@ -24,6 +25,8 @@ from edgekit.distill.restorer.unet import UNet
 from edgekit.distill.students.discriminator import fresh_discriminator
 
 BASE_LR, RESTORER_LR, RECOGNIZER_LR, RIVAL_LR = 6e-4, 3e-4, 2e-3, 2e-4
+ENCODER_LR = 5e-5
+"""Of an identity encoder that is trained on: it knows something, and the restorer little yet."""
 RIVAL_BETA = 0.5
 SETTLED = 0.6
 """Share of the budget after which batch norms keep their statistics."""
@@ -220,10 +223,12 @@ class RestorerTask:
         self.norms = any(isinstance(part, nn.BatchNorm2d) for part in self.network.modules())
         self.terms = terms.to(device)
         learns = self.network
+        self.before: nn.Module | None = None
         if tuned:
-            coder = cast(nn.Module, encoder).requires_grad_(True)
-            learns = nn.ModuleDict({"network": self.network, "encoder": coder})
-        self.learners = {"network": Learner(learns, lr)}
+            coder = cast(nn.Module, encoder)
+            self.before = deepcopy(coder).requires_grad_(False)
+            learns = nn.ModuleDict({"network": self.network, "encoder": coder.requires_grad_(True)})
+        self.learners = {"network": Learner(learns, lr, slower={"encoder": ENCODER_LR / lr})}
         self.judge: nn.Module | None = None
         if terms.weights.adversarial:
             self.judge = placed(fresh_discriminator(judge_width, seed=seed), device)
@@ -262,6 +267,8 @@ class RestorerTask:
                 found["adversarial"] = fooled(self.judge, batch["degraded"], made)
         with half(self.device):
             found |= self.terms(made, batch["target"])
+        if self.before is not None and code is not None:
+            found["code"] = self._moved(batch, code)
         if self.teacher is not None:
             found["taught"] = self._taught(batch, None if code is None else code.detach(), made)
         if seen is not None and given.memory is not None:
@@ -269,6 +276,21 @@ class RestorerTask:
         loss = self.terms.total(found)
         self.learners["network"].step(loss)
         return {name: value.detach() for name, value in {**found, "loss": loss}.items()}
+
+    def _moved(self, batch: Batch, code: Tensor) -> Tensor:
+        """Return how far codes are from those of the encoder before, where somebody is known.
+
+        Both are taken from the mean before: what is common to all people must not hide that codes
+        lose what tells people apart.
+        """
+        with torch.no_grad(), half(self.device):
+            before = cast(nn.Module, self.before)(batch["references"], batch["mask"]).float()
+        known_B1 = batch["mask"].any(1, keepdim=True).float()
+        count = known_B1.sum().clamp(min=1.0)
+        now_BC, before_BC = code.flatten(1), before.flatten(1)
+        mean_C = (before_BC * known_B1).sum(0) / count
+        alike_B = F.cosine_similarity(now_BC - mean_C, before_BC - mean_C, dim=1)
+        return ((1 - alike_B) * known_B1[:, 0]).sum() / count
 
     def _taught(self, batch: Batch, code: Tensor | None, made: Tensor) -> Tensor:
         teacher = cast(Restorer, self.teacher)
