@@ -112,6 +112,8 @@ RESULTS: Mapping[str, Measurement] = {
             "benchmarks/faces/export.py --toy --size 64 --precisions fp32 int8 "
             "--out {out}/restorer_export.json",
             "benchmarks/faces/latency.py --out {out}/restorer_latency.json",
+            "benchmarks/faces/shipped.py --real PORTRAITS --rendered HEADS "
+            "--out {out}/shipped.json",
             "benchmarks/faces/training_speed.py --faces PORTRAITS "
             "--out {out}/training_speed_h200.json",
             # On a GPU; its runs.jsonl is restorer_runs.jsonl, and with arms that end by seconds

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from edgekit.benchmarks.host import host_facts, load_average
+from edgekit.benchmarks.runs import lines
 from edgekit.core.store import read_json, write_json
 from edgekit.distill.render.views import cameras_at, random_backgrounds, random_cameras
 from edgekit.distill.teachers.views.guide import load_views
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--diagonal", action="store_true", help="the 8 unseen prompts alone")
+    parser.add_argument("--log", type=Path, help="log.jsonl of the training, kept with the scores")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     device = torch.device(options.device)
@@ -93,6 +95,7 @@ def main() -> None:
             "judge": read_json(options.judge / "manifest.json")["accuracy"],
         },
         "teacher": trained,
+        "log": lines(options.log) if options.log else [],
         "arms": arms,
         "cpu_seconds": seconds,
         "host": host_facts(),

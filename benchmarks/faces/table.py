@@ -2,8 +2,8 @@
 
     python benchmarks/faces/table.py
 
-Reads restorer_runs.jsonl and restorer_latency.json in benchmarks/results/faces. Every number of the
-page comes from them; a run that is missing is named.
+Reads restorer_runs.jsonl, restorer_latency.json and shipped.json in benchmarks/results/faces. Every
+number of the page comes from them; a run that is missing is named.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ METRICS = (
     ("ms_ssim", "MS-SSIM", 4),
     ("psnr_db", "PSNR dB", 2),
 )
+LOOKED_AT = ("identity", "perceptual", "ms_ssim", "psnr_db")
 RESAMPLES = 10_000
 REFERENCES = (f"{USUAL} right", f"{USUAL} wrong", "0 right")
 STEPS = ("shared", "adain", "landmark", "gate")
@@ -51,11 +52,13 @@ def main() -> None:
     rows = [json.loads(line) for line in text.splitlines()]
     timing = given.results / "restorer_latency.json"
     latency = json.loads(timing.read_text()) if timing.is_file() else None
+    scored = given.results / "shipped.json"
+    ships = json.loads(scored.read_text()) if scored.is_file() else None
     given.page.parent.mkdir(parents=True, exist_ok=True)
-    given.page.write_text(page(rows, latency), encoding="utf-8")
+    given.page.write_text(page(rows, latency, ships), encoding="utf-8")
 
 
-def page(rows: Sequence[Row], latency: Row | None) -> str:
+def page(rows: Sequence[Row], latency: Row | None, ships: Row | None = None) -> str:
     """Return the whole page."""
     parts = [
         "# Evidence: restoring portraits with references",
@@ -77,9 +80,37 @@ def page(rows: Sequence[Row], latency: Row | None) -> str:
             parts += [f"### Severities ({people})", "", severities(rows, people), ""]
     parts += [f"## Number of references (rendered people, {HARD[-1]} damage)", ""]
     parts += [counts(rows), ""]
+    if ships is not None:
+        parts += ["## The restorer that ships", "", shipped(ships), ""]
     parts += ["## Time and bytes", "", speed(latency), ""]
     parts += ["## What is missing", "", missing(rows, latency)]
     return "\n".join(parts) + "\n"
+
+
+def shipped(ships: Row) -> str:
+    """Return what the shipped weights do to the portraits of each condition."""
+    names = [(metric, title, digits) for metric, title, digits in METRICS if metric in LOOKED_AT]
+    head = ["test people", "damage", *(title for _, title, _ in names)]
+    table = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    order = {level: place for place, level in enumerate(SEVERITIES)}
+    found = sorted(ships["scores"], key=lambda name: (name.split("/")[0], order[_level(name)]))
+    for name in found:
+        score = ships["scores"][name]
+        cells = [
+            f"{score['degraded'][metric]:.{digits}f} → {score['restored'][metric]:.{digits}f}"
+            for metric, _, digits in names
+        ]
+        table.append(f"| {name.split('/')[0]} | {_level(name)} | {' | '.join(cells)} |")
+    alone = "" if "identity" in ships else " It takes no references."
+    return (
+        f"The packed weights `{ships['restorer'][:12]}` at {ships['size_px']} px, one training, "
+        f"degraded → restored, test people that its training did not see.{alone}\n\n"
+        + "\n".join(table)
+    )
+
+
+def _level(condition: str) -> str:
+    return condition.split("/")[1]
 
 
 def setting(rows: Sequence[Row]) -> str:

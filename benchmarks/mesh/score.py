@@ -176,18 +176,23 @@ def scored_mesh(snapshot: Snapshot, prompt: str, out: str) -> Row:
             write_true(prompt, TRUE_SEED + snapshot.seed, path)
         else:
             exported(network_of(snapshot), prompt, path)
-        solid = read_solid(path)
+        facts["cpu_s"] = round(time.process_time() - began, 3)
+        found = worth(path, prompt, _judge())
     except (EdgekitError, ValueError) as error:
         path.unlink(missing_ok=True)
         return {**facts, "failed": str(error)}
-    facts |= {"bytes": path.stat().st_size, "cpu_s": round(time.process_time() - began, 3)}
     if snapshot.last:
         facts["file"] = str(path.relative_to(out))
-    judge = _judge()
+    return {**facts, **found}
+
+
+def worth(path: Path, prompt: str, judge: Judge) -> dict[str, Any]:
+    """Return what is counted on a mesh file, and what the judge says of its pictures."""
+    solid = read_solid(path)
     images = pictures(solid, judged_cameras(), SIZE_PX)
     everything = world_prompts()
     found = verdict(judge, images, everything, everything.index(prompt))
-    return {**facts, **solid.facts(), **found}
+    return {"bytes": path.stat().st_size, **solid.facts(), **found}
 
 
 def exported(network: MeshNetwork, prompt: str, path: Path) -> None:

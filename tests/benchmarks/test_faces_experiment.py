@@ -76,6 +76,15 @@ def test_arms_of_every_kind_run_once_and_make_the_page(experiment, folders, tmp_
     assert "+ reliability gate" in page(rows, None)
 
 
+def test_the_committed_page_is_that_of_the_committed_results(experiment, tmp_path, monkeypatch):
+    import table
+
+    monkeypatch.setattr("sys.argv", ["table.py", "--page", str(tmp_path / "faces.md")])
+    table.main()
+
+    assert (tmp_path / "faces.md").read_text() == table.PAGE.read_text()
+
+
 def test_an_arm_without_references_is_asked_once_a_severity(
     experiment, folders, tmp_path, monkeypatch
 ):

@@ -1,0 +1,130 @@
+"""Score the generator that ships: all prompts, as files, by a judge that was in no loss.
+
+    edgekit teacher train --kind judge --out runs/judge
+    python benchmarks/mesh/shipped.py --judge runs/judge --out benchmarks/results/mesh/shipped.json
+
+Its weights are those that users have: unpacked from 8 bits. Each prompt becomes a GLB file as
+`edgekit mesh` writes it, which is read, rendered and judged as in the experiment (`score.py`);
+beside it, as a control, the world's own meshes through the same path. `--run RUN` scores the
+files of an exported run or asset in place of PyTorch (`--target`, `--precision`). `--sheets FOLDER`
+draws the eight unseen prompts and as many seen ones from four sides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from arms import apart
+from PIL import Image
+from score import TRUE_SEED, exported, worth, write_true
+from sheets import label, sheet, views
+
+from edgekit.benchmarks.host import host_facts, load_average
+from edgekit.core.assets import asset_folder
+from edgekit.core.errors import EdgekitError
+from edgekit.core.store import read_json, write_json
+from edgekit.distill.mesh.generator import Generator
+from edgekit.distill.shipped import read_shipped
+from edgekit.distill.teachers.views.judge import Judge, load_judge
+from edgekit.distill.teachers.views.world import prompts as world_prompts
+from edgekit.distill.teachers.views.world import split
+from edgekit.runtime.mesh.files import write_mesh
+from edgekit.runtime.mesh.generate import EXACT, open_generator
+
+SHEETS = {"mesh_unseen.webp": lambda: split()[1], "mesh_seen.webp": lambda: apart(world_prompts())}
+VIEW_PX = 128
+
+
+def main() -> None:
+    """Score every prompt and write one file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--judge", type=Path, required=True)
+    parser.add_argument("--asset", type=Path, help="default: what this installation ships")
+    parser.add_argument("--run", type=Path, help="an exported run of the same weights")
+    parser.add_argument("--target", default="onnx")
+    parser.add_argument("--precision", default=EXACT)
+    parser.add_argument("--prompts", nargs="+", help="default: all 64")
+    parser.add_argument("--sheets", type=Path, help="folder for the pictures")
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    asset = read_shipped(given.asset or asset_folder("things"))
+    card, judge = asset.card, load_judge(given.judge, "cpu")
+    maker = partial(exported, cast(Generator, asset.network))
+    if given.run:
+        maker = of_files(given.run, given.target, given.precision)
+    wanted = given.prompts or world_prompts()
+    trained = {"at_s": card["training"]["seconds"], "trained": len(card["prompts"]["train"])}
+    with tempfile.TemporaryDirectory() as place:
+        mine, true = Path(place) / "mine", Path(place) / "true"
+        rows = [
+            {"kind": "shipped", "seed": card["seed"], **trained}
+            | {"meshes": scored(maker, wanted, judge, mine)},
+        ]
+        if not given.run:
+            own = partial(write_true, seed=TRUE_SEED)
+            control = scored(lambda prompt, path: own(prompt, path=path), wanted, judge, true)
+            rows.append({"kind": "truth", "seed": 0, "meshes": control})
+        if given.sheets:
+            draw(mine, rows[0]["meshes"], given.sheets)
+    manifest = read_json(given.judge / "manifest.json")
+    facts = {
+        "asset": {name: card[name] for name in ("sha256", "parameters", "bytes", "training")},
+        "file": f"{given.target}.{given.precision}" if given.run else "PyTorch",
+        "judge": {name: manifest[name] for name in ("accuracy", "steps", "parameters")},
+        "host": host_facts(),
+        "load_average": load_average(),
+        "scores": rows,
+    }
+    write_json(given.out, facts)
+
+
+def of_files(run: Path, target: str, precision: str) -> Callable[[str, Path], None]:
+    """Return what writes a prompt's mesh with the files of an exported run."""
+    generator = open_generator(run, target=target, precision=precision, threads=1)
+    return lambda prompt, path: write_mesh(generator.mesh(prompt).mesh, path)
+
+
+def scored(
+    make: Callable[[str, Path], None], prompts: list[str], judge: Judge, folder: Path
+) -> list[dict[str, Any]]:
+    """Return one row a prompt: its file's facts and what the judge says of it."""
+    folder.mkdir(parents=True)
+    unseen, rows = split()[1], []
+    for prompt in prompts:
+        row: dict[str, Any] = {"prompt": prompt, "seen": prompt not in unseen}
+        path, began = folder / f"{'-'.join(prompt.split())}.glb", time.process_time()
+        try:
+            make(prompt, path)
+            row["cpu_s"] = round(time.process_time() - began, 3)
+            row |= worth(path, prompt, judge)
+        except (EdgekitError, ValueError) as error:
+            row["failed"] = str(error)
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    return rows
+
+
+def draw(folder: Path, rows: list[dict[str, Any]], out: Path) -> None:
+    """Write the sheets of the meshes in `folder`, each prompt with its R-precision."""
+    found = {row["prompt"]: row for row in rows if "failed" not in row}
+    for name, asked in SHEETS.items():
+        some = [(p, found[p]["r"]) for p in asked() if p in found]
+        drawn = [
+            (label(p, r), views(folder / f"{'-'.join(p.split())}.glb", VIEW_PX)) for p, r in some
+        ]
+        if drawn:
+            out.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(sheet(drawn)).save(out / name, quality=88, method=6)
+
+
+if __name__ == "__main__":
+    main()
