@@ -82,7 +82,7 @@ def test_parts_and_assets_travel_in_the_bundle(bundle):
     assert part.sha256 == file_sha256(bundle / "field/manifest.json")
     assert (asset.name, asset.path, asset.bytes) == ("words", "words.safetensors", 5)
     assert made.mesh is not None
-    assert made.mesh.prompts == ("a blue cone", "a red cone")
+    assert made.mesh.prompts == ("a red cone", "a blue cone")  # what it learned comes first
     assert made.form == "mesh"
 
 

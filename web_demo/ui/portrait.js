@@ -210,6 +210,7 @@ function note() {
   const others = people.filter((one) => one.other).length;
   if (others) return `${others === 1 ? "One photo does" : `${others} photos do`} not look like the person of the others: the result may mix them.`;
   if (people.length) return "Kept in this tab alone, until you forget them or close it.";
+  if (kind === "none") return "What comes back is a likely face, not proof of how somebody looked. Restore people who agreed.";
   return "Without good photos the restorer works alone. Add only people who agreed.";
 }
 

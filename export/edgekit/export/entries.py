@@ -64,13 +64,20 @@ def form_of(student: Student) -> str:
     return "concept" if pictures == [True] and len(student.outputs) == 1 else "other"
 
 
+SPREAD = 8
+"""Prompts so far apart in a generator's list follow each other where they are offered."""
+
+
 def mesh(student: Student) -> MeshEntry | None:
     """Return what an app must know of a mesh generator, None for any other student."""
     lattice = student.facts.get("lattice")
     if lattice is None:
         return None
     prompts = student.facts.get("prompts", {})
-    offered = [*prompts.get("unseen", ()), *prompts.get("train", ())]
+    learned = prompts.get("train", ())
+    # Neighbours in the list are often of one kind: the first few that a page shows should differ.
+    mixed = [one for first in range(SPREAD) for one in learned[first::SPREAD]]
+    offered = [*mixed, *prompts.get("unseen", ())]
     return MeshEntry(
         cells=int(lattice["cells"]),
         deform=float(lattice["deform"]),
