@@ -2,7 +2,7 @@
 
     python benchmarks/mesh/student.py runs/mesh --arm atom --seed 0 --out runs/things
     edgekit export runs/things --target onnx
-    edgekit mesh "a red striped cone with a hat" --run runs/things -o cone.glb
+    edgekit mesh "a red striped cone with legs" --run runs/things -o cone.glb
 
 The weights are those of the last snapshot, which is what the scores are of.
 """

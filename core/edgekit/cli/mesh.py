@@ -56,7 +56,7 @@ def mesh(
 ) -> None:
     """Make a mesh of a prompt: closed, with a texture, in the formats of apps and tools.
 
-    Example: edgekit mesh "a red striped cone with a hat" -o cone.glb
+    Example: edgekit mesh "a red striped cone with legs" -o cone.glb
     """
     from edgekit.runtime.mesh.files import check_name, write_mesh
     from edgekit.runtime.mesh.generate import Clock, Finish, open_generator
