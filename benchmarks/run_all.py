@@ -114,6 +114,10 @@ RESULTS: Mapping[str, Measurement] = {
             "benchmarks/faces/latency.py --out {out}/restorer_latency.json",
             "benchmarks/faces/shipped.py --real PORTRAITS --rendered HEADS "
             "--out {out}/shipped.json",
+            # shipped_files.json is of the manifest of the first and the answer of the second.
+            "edgekit export shipped:restorer --out {work}/restorer_files --target onnx "
+            "--target android --target ios",
+            "edgekit bench {work}/restorer_files --calls 20 --json",
             "benchmarks/faces/training_speed.py --faces PORTRAITS "
             "--out {out}/training_speed_h200.json",
             # On a GPU; its runs.jsonl is restorer_runs.jsonl, and with arms that end by seconds
