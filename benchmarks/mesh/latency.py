@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=12, help="meshes of each kind")
     parser.add_argument("--target", default="onnx")
     parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--teacher", help="of weights that ship, whose run does not name it")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     manifest = read_bundle(bundle_folder(given.run))
@@ -40,7 +41,7 @@ def main() -> None:
     value = {
         "protocol": f"mesh-1/{given.calls} meshes in turns after one/{given.target}."
         f"{given.precision}/{manifest.mesh.cells} cells",
-        "teacher": manifest.student.teacher,
+        "teacher": given.teacher or manifest.student.teacher,
         "clock": "processor time",
         "threads": 1,
         "host": host_facts(),

@@ -143,6 +143,12 @@ def pictures(solid: Solid, cameras: Cameras, size_px: int) -> Tensor:
     return F.avg_pool2d(drawn.permute(0, 3, 1, 2), FINER).clamp(0, 1)
 
 
+def levels_apart(one: Tensor, other: Tensor) -> float:
+    """Return the mean difference, 0..255, of two B x 3 x S x S where either shows a thing."""
+    drawn = sum((images - BACKGROUND).abs().amax(1) > 0.5 / 255 for images in (one, other)) > 0
+    return float((one - other).abs().mean(1)[drawn].mean()) * 255
+
+
 def _smooth_normals(solid: Solid) -> Tensor:
     """Return normals of the closed surface: a seam of the texture is no edge of the light."""
     _, place = torch.unique(solid.vertices, dim=0, return_inverse=True)

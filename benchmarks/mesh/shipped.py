@@ -5,9 +5,11 @@
 
 Its weights are those that users have: unpacked from 8 bits. Each prompt becomes a GLB file as
 `edgekit mesh` writes it, which is read, rendered and judged as in the experiment (`score.py`);
-beside it, as a control, the world's own meshes through the same path. `--run RUN` scores the
-files of an exported run or asset in place of PyTorch (`--target`, `--precision`). `--sheets FOLDER`
-draws the eight unseen prompts and as many seen ones from four sides.
+beside it, as a control, the world's own meshes through the same path. A judge of words stops at
+100 %, so `apart` also says how many levels of 255 a mesh's pictures differ from those of the
+world's mesh, and how many another toy of the same name and the next prompt's mesh do. `--run RUN`
+scores the files of an exported run of these weights in place of PyTorch (`--target`,
+`--precision`). `--sheets FOLDER` draws the eight unseen prompts and as many seen ones.
 """
 
 from __future__ import annotations
@@ -23,17 +25,20 @@ from typing import Any, cast
 
 import torch
 from arms import apart
+from measures import RING, levels_apart, pictures, read_solid
 from PIL import Image
 from score import TRUE_SEED, exported, worth, write_true
 from sheets import label, sheet, views
+from torch import Tensor
 
 from edgekit.benchmarks.host import host_facts, load_average
 from edgekit.core.assets import asset_folder
 from edgekit.core.errors import EdgekitError
 from edgekit.core.store import read_json, write_json
 from edgekit.distill.mesh.generator import Generator
+from edgekit.distill.render.views import ring
 from edgekit.distill.shipped import read_shipped
-from edgekit.distill.teachers.views.judge import Judge, load_judge
+from edgekit.distill.teachers.views.judge import SIZE_PX, Judge, load_judge
 from edgekit.distill.teachers.views.world import prompts as world_prompts
 from edgekit.distill.teachers.views.world import split
 from edgekit.runtime.mesh.files import write_mesh
@@ -73,6 +78,7 @@ def main() -> None:
             own = partial(write_true, seed=TRUE_SEED)
             control = scored(lambda prompt, path: own(prompt, path=path), wanted, judge, true)
             rows.append({"kind": "truth", "seed": 0, "meshes": control})
+            distances(rows[0]["meshes"], mine, true)
         if given.sheets:
             draw(mine, rows[0]["meshes"], given.sheets)
     manifest = read_json(given.judge / "manifest.json")
@@ -101,7 +107,7 @@ def scored(
     unseen, rows = split()[1], []
     for prompt in prompts:
         row: dict[str, Any] = {"prompt": prompt, "seen": prompt not in unseen}
-        path, began = folder / f"{'-'.join(prompt.split())}.glb", time.process_time()
+        path, began = folder / named(prompt), time.process_time()
         try:
             make(prompt, path)
             row["cpu_s"] = round(time.process_time() - began, 3)
@@ -113,14 +119,35 @@ def scored(
     return rows
 
 
+def distances(rows: list[dict[str, Any]], mine: Path, true: Path) -> None:
+    """Add to each row how far its mesh's pictures are from the true ones, and two controls."""
+    cameras = ring(RING)
+
+    def seen(path: Path) -> Tensor:
+        return pictures(read_solid(path), cameras, SIZE_PX)
+
+    found = [(row, mine / named(row["prompt"])) for row in rows if "failed" not in row]
+    for number, (row, path) in enumerate(found):
+        wanted, other = seen(true / named(row["prompt"])), true / "other.glb"
+        write_true(row["prompt"], TRUE_SEED + 1, other)
+        _, stranger = found[(number + 1) % len(found)]
+        them = {"mesh": path, "same name": other, "next prompt": stranger}
+        row["apart"] = {
+            name: round(levels_apart(wanted, seen(file)), 2) for name, file in them.items()
+        }
+
+
+def named(prompt: str) -> str:
+    """Return the file name of a prompt's mesh."""
+    return f"{'-'.join(prompt.split())}.glb"
+
+
 def draw(folder: Path, rows: list[dict[str, Any]], out: Path) -> None:
     """Write the sheets of the meshes in `folder`, each prompt with its R-precision."""
     found = {row["prompt"]: row for row in rows if "failed" not in row}
     for name, asked in SHEETS.items():
         some = [(p, found[p]["r"]) for p in asked() if p in found]
-        drawn = [
-            (label(p, r), views(folder / f"{'-'.join(p.split())}.glb", VIEW_PX)) for p, r in some
-        ]
+        drawn = [(label(p, r), views(folder / named(p), VIEW_PX)) for p, r in some]
         if drawn:
             out.mkdir(parents=True, exist_ok=True)
             Image.fromarray(sheet(drawn)).save(out / name, quality=88, method=6)
