@@ -5,9 +5,6 @@ import torch
 from pytorch_msssim import ms_ssim
 
 from edgekit.core.errors import BadInput, EdgekitError
-from edgekit.distill.restorer.attention import (
-    shared,
-)
 from edgekit.distill.restorer.bases import read_base, write_base
 from edgekit.distill.restorer.diffusion import noised, picture_of, sampled, velocity_of
 from edgekit.distill.restorer.one_step import Form, Given, memory_bytes, one_step
@@ -294,16 +291,3 @@ def test_a_recipe_that_cannot_be_meant_is_refused_before_any_work(change, told):
         restorer_recipe(**change)
 
     assert told in caught.value.hint
-
-
-def test_a_reference_of_zeros_is_not_a_missing_one():
-    """The released code zeroes keys of missing references, which keep their softmax mass."""
-    q, own, memory, _ = attention_case()
-    zeros = tuple(torch.zeros_like(part) for part in memory)
-    nobody = torch.zeros(2, 3, dtype=torch.bool)
-
-    masked = shared(q, own, zeros, nobody, None, 4)
-    zeroed = shared(q, own, zeros, ~nobody, None, 4)
-
-    assert torch.equal(masked, shared(q, own, memory, nobody, None, 4))
-    assert (masked - zeroed).abs().max() > 0.05

@@ -145,3 +145,16 @@ def test_a_missing_reference_has_no_say_in_the_landmark_loss():
     ]
 
     assert torch.equal(*found)
+
+
+def test_a_reference_of_zeros_is_not_a_missing_one():
+    """The released code zeroes keys of missing references, which keep their softmax mass."""
+    q, own, memory, _ = attention_case()
+    zeros = tuple(torch.zeros_like(part) for part in memory)
+    nobody = torch.zeros(2, 3, dtype=torch.bool)
+
+    masked = shared(q, own, zeros, nobody, None, 4)
+    zeroed = shared(q, own, zeros, ~nobody, None, 4)
+
+    assert torch.equal(masked, shared(q, own, memory, nobody, None, 4))
+    assert (masked - zeroed).abs().max() > 0.05
