@@ -1,6 +1,7 @@
 """Commands of somebody who trained nothing: toy weights lie where shipped ones would."""
 
 import json
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -101,6 +102,25 @@ def test_a_restorer_that_ships_alone_asks_for_no_encoder_and_takes_no_references
     assert refused == 7
     assert "restores without references" in why
     assert not Path("other.png").exists()
+
+
+@pytest.mark.parametrize(("wrong", "warned"), [(0.25, False), (0.44, True)])
+def test_a_run_whose_codes_are_near_chance_says_so(
+    edgekit, shipped_toys, tmp_path, monkeypatch, wrong, warned
+):
+    run = shutil.copytree(shipped_toys / "runs/portraits/phone", tmp_path / "run")
+    manifest = run / "identity/manifest.json"
+    manifest.write_text(
+        manifest.read_text().replace('"equal_error": 0.25', f'"equal_error": {wrong}')
+    )
+    scores = {name: {"psnr_db": 25.0, "perceptual": 0.5} for name in ("student", "source")}
+    made = {"kind": "student", "parameters": 1, "quality": scores}
+    monkeypatch.setattr("edgekit.distill.restorer.run.distill_restorer", lambda *_, **__: made)
+
+    code, _, said = edgekit("distill", "--student", "restorer", "--faces", "f", "--out", "run")
+
+    assert code == 0, said
+    assert ("is wrong about 44% of pairs" in said) == warned
 
 
 @needs.FACES

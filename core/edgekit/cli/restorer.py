@@ -8,10 +8,12 @@ from typing import Any
 
 import typer
 
-from edgekit.cli.common import RUNS, ConsoleReport, planned, refuse_others, show
+from edgekit.cli.common import RUNS, ConsoleReport, note, planned, refuse_others, show
 
 SHARED = ("out", "student", "faces", "form", "base", "encoder", "phone", "severity", "places")
 """Options that a restorer takes besides those of its recipe."""
+NEAR_CHANCE = 0.3
+"""Equal error of an encoder that is no good; guessing is wrong about half."""
 
 
 def restorer(
@@ -49,7 +51,24 @@ def restorer(
         encoder=chosen["encoder"],
         report=ConsoleReport(),
     )
+    if (wrong := _lost_codes(out)) is not None:
+        note(
+            f"warning: the identity encoder of this run is wrong about {wrong:.0%} of pairs of "
+            "people that no training saw: look whether its codes help at all"
+        )
     show({"out": str(out), **manifest}, _told(out, manifest))
+
+
+def _lost_codes(out: Path) -> float | None:
+    """Return how often the run's encoder is wrong about two people, if that is near chance."""
+    from edgekit.core.store import read_manifest
+
+    for folder in (out / "identity", out / "phone" / "identity"):
+        if (folder / "manifest.json").is_file():
+            quality = read_manifest(folder, kind="student").get("quality") or {}
+            wrong = float(quality.get("identity", {}).get("equal_error", 0.0))
+            return wrong if wrong > NEAR_CHANCE else None
+    return None
 
 
 def _told(out: Path, manifest: Mapping[str, Any]) -> str:
