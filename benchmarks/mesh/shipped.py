@@ -75,8 +75,9 @@ def main() -> None:
             | {"meshes": scored(maker, wanted, judge, mine)},
         ]
         if not given.run:
-            own = partial(write_true, seed=TRUE_SEED)
-            control = scored(lambda prompt, path: own(prompt, path=path), wanted, judge, true)
+            control = scored(
+                lambda prompt, path: write_true(prompt, TRUE_SEED, path), wanted, judge, true
+            )
             rows.append({"kind": "truth", "seed": 0, "meshes": control})
             distances(rows[0]["meshes"], mine, true)
         if given.sheets:

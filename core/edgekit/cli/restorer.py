@@ -12,8 +12,6 @@ from edgekit.cli.common import RUNS, ConsoleReport, note, planned, refuse_others
 
 SHARED = ("out", "student", "faces", "form", "base", "encoder", "phone", "severity", "places")
 """Options that a restorer takes besides those of its recipe."""
-NEAR_CHANCE = 0.3
-"""Equal error of an encoder that is no good; guessing is wrong about half."""
 
 
 def restorer(
@@ -61,6 +59,7 @@ def restorer(
 
 def _lost_codes(out: Path) -> float | None:
     """Return how often the run's encoder is wrong about two people, if that is near chance."""
+    from edgekit.core.identity import NEAR_CHANCE
     from edgekit.core.store import read_manifest
 
     for folder in (out / "identity", out / "phone" / "identity"):

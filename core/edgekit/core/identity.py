@@ -23,6 +23,8 @@ from edgekit.core.tensors import Batch
 FORMAT = "edgekit.identity.1"
 MOST_BYTES = 65536
 """No code is larger; `write_identity` refuses to write one that would be."""
+NEAR_CHANCE = 0.3
+"""Equal error above which an encoder's codes are no good; guessing is wrong about half."""
 OWNER_ONLY = 0o600
 AGAIN = "enrol the photos again with `edgekit identity enrol`"
 

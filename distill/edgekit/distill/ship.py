@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from edgekit.core.assets import STUDENTS
 from edgekit.core.errors import BadInput, EdgekitError, QualityFailed
+from edgekit.core.identity import NEAR_CHANCE
 from edgekit.core.samples import read_feeds
 from edgekit.core.seams import Port
 from edgekit.core.store import (
@@ -75,8 +76,6 @@ TOGETHER = frozenset({"identity", "restorer"})
 """Their bytes count as one."""
 POINTS = 4096
 CODE = "code"
-MOST_WRONG = 0.3
-"""Equal error of codes between people that no training saw; guessing is wrong about half."""
 Check = tuple[list[tuple[Tensor, ...]], tuple[float, ...]]
 """Inputs, sample by sample, and the peak-to-peak range of each output."""
 
@@ -153,9 +152,9 @@ def ship(
 
 def _check_codes(name: str, run: Path, card: Mapping[str, Any]) -> None:
     wrong = card["quality"].get("identity", {}).get("equal_error", 0.0)
-    if name == "identity" and wrong > MOST_WRONG:
+    if name == "identity" and wrong > NEAR_CHANCE:
         raise QualityFailed(
-            f"the codes of {run} are wrong about {wrong:.1%} of pairs of people, {MOST_WRONG:.0%} "
+            f"the codes of {run} are wrong about {wrong:.1%} of pairs of people, {NEAR_CHANCE:.0%} "
             "are allowed",
             hint="train the encoder longer; after a restorer, look whether its codes still differ",
         )
