@@ -9,14 +9,15 @@ from edgekit.core.manifest import read_bundle, write_bundle
 
 
 @pytest.mark.parametrize(
-    ("form", "sentence"),
+    ("form", "sentence", "target"),
     [
-        ("restorer", "restores faces with good photos of the person"),
-        ("mesh", "makes meshes of words"),
-        ("something_new", "is of the form something_new"),
+        ("restorer", "restores faces with good photos of the person", "ios"),
+        ("mesh", "makes meshes of words", "ios"),
+        ("mesh", "makes meshes of words", "android"),
+        ("something_new", "is of the form something_new", "ios"),
+        ("something_new", "is of the form something_new", "android"),
     ],
 )
-@pytest.mark.parametrize("target", ["ios", "android"])
 def test_an_app_for_phones_says_what_it_cannot_show(
     make_bundle, tmp_path, capsys, form, sentence, target
 ):

@@ -17,6 +17,10 @@ OUT = {"web": Path("site"), "ios": Path("ios-app"), "android": Path("demo.apk")}
 ENGINES = ("tflite", "onnx")
 NEEDED = {"tflite": "android", "onnx": "onnx"}
 """Engine -> the target whose files it runs."""
+RUN_BY = {"android": ("onnx",), "ios": ("ios",)}
+"""App for phones -> the targets whose files it runs."""
+SHOWN = {"android": ("restorer",), "ios": ()}
+"""App for phones -> what it shows of the students that ship."""
 
 
 @app.command(name="app")
@@ -88,7 +92,7 @@ def build(
     folders = [path if shipped_name(path) else bundle_at(path) for path in bundle]
     if planned({"command": "app", "bundles": folders, "target": target, "out": out}):
         return
-    needed = [NEEDED[name] for name in engine or ENGINES[:1]]
+    needed = RUN_BY.get(target) or [NEEDED[name] for name in engine or ENGINES[:1]]
     folders = [bundle_at(path, targets=needed, precisions=PRECISIONS) for path in folders]
     if target == "android":
         _android(folders, out, abi or [], keystore)
@@ -116,7 +120,8 @@ def build(
 
 def _check_shown(path: Path, target: str) -> None:
     """Refuse what ships where it cannot be shown before it is exported, which takes minutes."""
-    if target != "web" and shipped_name(path) is not None:
+    name = shipped_name(path)
+    if target in SHOWN and name is not None and name not in SHOWN[target]:
         raise TargetUnsupported(
             f"the {target} app edits photos, and {path} does not",
             hint="the web demo shows restorers and mesh generators: add --target web",

@@ -41,14 +41,14 @@ def build_android(
     keystore: Path | None = None,
     report: Report = silent,
 ) -> AndroidApp:
-    """Write a signed APK that edits photos with `bundles`; a file that is there is replaced.
+    """Write a signed APK that works with `bundles`; a file that is there is replaced.
 
     The same bundles, sources, tools and key give the same bytes. Without `keystore` a debug key is
     made once and kept beside the tools: a phone takes an update from the key that it knows alone.
 
     Raises BadInput for a damaged bundle or a file of something else, TargetUnsupported for a bundle
-    without a file that the app runs, EdgekitError for an unknown processor, for missing tools
-    (exit code 3) or a key that cannot be used; `out` is then as it was.
+    without a file that the app runs, EdgekitError for an unknown processor, for missing tools, or
+    nets that find faces, (exit code 3) or a key that cannot be used; `out` is then as it was.
     """
     for abi in abis:
         if abi not in ABIS:
@@ -62,7 +62,7 @@ def build_android(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         work = Path(folder)
         report("app", 0, 2, "packing")
-        named = write_assets(bundles, manifests, work / "assets")
+        named = write_assets(bundles, manifests, work / "assets", FORMATS)
         _pack(kit, code, work / "assets", abis, work / "unsigned.apk")
         report("app", 1, 2, "signing")
         signed = work / "signed.apk"

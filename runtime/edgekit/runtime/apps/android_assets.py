@@ -11,10 +11,12 @@ from pathlib import Path
 from edgekit.core.errors import BadInput, TargetUnsupported
 from edgekit.core.manifest import BundleManifest, read_bundle, write_bundle
 from edgekit.core.store import prepared_folder, size_bytes, write_bytes
+from edgekit.runtime.apps.android_nets import check_nets, write_nets
 from edgekit.runtime.apps.android_tools import sources
-from edgekit.runtime.apps.forms import NOT_SHOWN, check_edits_photos
+from edgekit.runtime.apps.forms import NOT_SHOWN, check_edits_photos, check_restores_alone
 
 LIST = "bundles.json"
+RESTORER = "restorer"
 ASSETS = "app/src/main/assets"
 GRADLE_FORMATS = ("onnx", "tflite")
 """The project has a flavour for each; an APK that `build_android` writes runs the first."""
@@ -40,12 +42,16 @@ def usable(folders: Sequence[Path], formats: Sequence[str]) -> list[BundleManife
     """Check bundles and return their manifests with the files of these formats alone.
 
     Raises BadInput for a damaged bundle, TargetUnsupported for one without such a file or of a form
-    that the app cannot show.
+    that the app cannot show, DependencyMissing for a restorer without the nets that find faces.
     """
     found = []
     for folder in folders:
         manifest = read_bundle(folder, check_files=True)
-        check_edits_photos(manifest, "Android")
+        if manifest.form == RESTORER:
+            check_restores_alone(manifest, "Android")
+            check_nets()
+        else:
+            check_edits_photos(manifest, "Android")
         models = tuple(model for model in manifest.models if model.format in formats)
         if not models:
             raise TargetUnsupported(
@@ -58,9 +64,15 @@ def usable(folders: Sequence[Path], formats: Sequence[str]) -> list[BundleManife
 
 
 def write_assets(
-    folders: Sequence[Path], manifests: Sequence[BundleManifest], assets: Path
+    folders: Sequence[Path],
+    manifests: Sequence[BundleManifest],
+    assets: Path,
+    formats: Sequence[str],
 ) -> tuple[str, ...]:
-    """Write what the app reads of the bundles, and the list of them; return their names."""
+    """Write what the app reads of the bundles, and the list of them; return their names.
+
+    With a restorer among them the nets that find faces come along, in `formats`.
+    """
     names: list[str] = []
     for folder, manifest in zip(folders, manifests, strict=True):
         name, number = manifest.name, 2
@@ -74,7 +86,10 @@ def write_assets(
             write_bytes(place / path, (folder / path).read_bytes())
         write_bundle(place, manifest)
     listed = [{"name": name, "path": f"bundles/{name}"} for name in names]
-    write_bytes(assets / LIST, json.dumps({"kind": "app", "bundles": listed}, indent=1).encode())
+    restores = any(manifest.form == RESTORER for manifest in manifests)
+    nets = write_nets(assets, formats) if restores else []
+    told = {"kind": "app", "bundles": listed, "nets": nets}
+    write_bytes(assets / LIST, json.dumps(told, indent=1).encode())
     return tuple(names)
 
 
@@ -102,7 +117,7 @@ def build_project(bundles: Sequence[Path], out: Path) -> GradleProject:
     work = prepared_folder(out / ASSETS).with_name(".assets.part")
     shutil.rmtree(work, ignore_errors=True)
     try:
-        named = write_assets(bundles, manifests, work)
+        named = write_assets(bundles, manifests, work, GRADLE_FORMATS)
         shutil.rmtree(out / ASSETS)
         work.replace(out / ASSETS)
     finally:

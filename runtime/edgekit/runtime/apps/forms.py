@@ -1,4 +1,4 @@
-"""Which bundles the apps for phones can show: editors of photos, and nothing else yet."""
+"""Which bundles the apps for phones can show: editors of photos, and restorers of faces."""
 
 from __future__ import annotations
 
@@ -27,4 +27,15 @@ def check_edits_photos(manifest: BundleManifest, app: str) -> None:
         raise TargetUnsupported(
             f"{manifest.name} {what}, and the {app} app edits photos",
             hint="the web demo shows restorers and mesh generators: add --target web",
+        )
+
+
+def check_restores_alone(manifest: BundleManifest, app: str) -> None:
+    """Raise TargetUnsupported for a restorer that is told of a person: the `app` enrols nobody."""
+    named = {port.name for model in manifest.models for port in model.inputs}
+    if told := sorted(named - {"image"}):
+        raise TargetUnsupported(
+            f"{manifest.name} is told of a person by {', '.join(told)}, and the {app} app enrols "
+            "nobody",
+            hint="distill it with --form none, or show it in the web demo: add --target web",
         )
