@@ -23,10 +23,10 @@ from torch import Tensor, nn
 
 from edgekit.core.store import write_bytes
 from edgekit.distill.faces.sets import load_faces
+from edgekit.distill.learning import Ahead, Recorded
 from edgekit.distill.program import host
 from edgekit.distill.restorer.attention import Norm
 from edgekit.distill.restorer.bases import Base
-from edgekit.distill.restorer.learning import Ahead, Recorded
 from edgekit.distill.restorer.one_step import CODE_TOKENS, CODE_WIDTH
 from edgekit.distill.restorer.recognizer import fresh_recognizer
 from edgekit.distill.restorer.stages import TOGETHER, Plan

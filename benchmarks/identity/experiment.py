@@ -35,14 +35,14 @@ from edgekit.distill.identity.judging import separation
 from edgekit.distill.identity.recipe import ARMS, IdentityRecipe, toy
 from edgekit.distill.identity.student import write_encoder
 from edgekit.distill.identity.train import licences
+from edgekit.distill.journal import Clock
+from edgekit.distill.learning import learn
 from edgekit.distill.metrics import as_photos
 from edgekit.distill.preview import write_preview
 from edgekit.distill.program import StudentFacts
-from edgekit.distill.restorer.learning import learn
 from edgekit.distill.restorer.recognizer import fresh_recognizer
 from edgekit.distill.restorer.tasks import Pictures, RecognizerTask
 from edgekit.distill.students.cost import count_parameters
-from edgekit.distill.teachers.journal import Clock
 
 SHIPPED = ("full", 0)
 """The run whose encoder is kept as a student folder, OUT/encoder, for restorers and for export."""

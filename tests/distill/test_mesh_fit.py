@@ -14,6 +14,7 @@ from tests.distill.mesh_guides import ExactGuide, box, of_mesh
 from tests.distill.operators import HOST, Asked
 
 from edgekit.core.errors import BadInput, EdgekitError
+from edgekit.distill.journal import Clock
 from edgekit.distill.mesh import fit
 from edgekit.distill.mesh.fit import fit_mesh
 from edgekit.distill.mesh.generator import fresh_generator
@@ -24,7 +25,6 @@ from edgekit.distill.mesh.stages import meshes
 from edgekit.distill.mesh.student import Prompts, read_generator
 from edgekit.distill.mesh.words import tokens, vocabulary
 from edgekit.distill.render.views import ring
-from edgekit.distill.teachers.journal import Clock
 from edgekit.distill.teachers.views.guide import ViewsGuide
 from edgekit.distill.teachers.views.networks import TINY, fresh_networks
 

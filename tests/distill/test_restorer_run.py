@@ -22,15 +22,15 @@ from edgekit.distill.faces.sets import FaceBatch, load_faces
 from edgekit.distill.identity.encoder import fresh_encoder
 from edgekit.distill.identity.shape import IdentityShape
 from edgekit.distill.identity.student import read_encoder, write_encoder
+from edgekit.distill.journal import Clock
+from edgekit.distill.learning import learn
 from edgekit.distill.program import StudentFacts
-from edgekit.distill.restorer.learning import learn
 from edgekit.distill.restorer.one_step import Form, one_step
 from edgekit.distill.restorer.recipe import restorer_recipe
 from edgekit.distill.restorer.tasks import RestorerTask
 from edgekit.distill.restorer.terms import Terms, TermWeights
 from edgekit.distill.restorer.turbo import save_turbo, turbo_restorer, use_turbo
 from edgekit.distill.restorer.unet import TOY, fresh_unet
-from edgekit.distill.teachers.journal import Clock
 from edgekit.export.bundle import export_student
 from edgekit.runtime.sessions import open_session
 

@@ -8,12 +8,12 @@ import torch
 from diffusers import StableDiffusionInstructPix2PixPipeline
 from PIL import Image
 
+from edgekit.distill.journal import Clock, averaged, learning_rate
 from edgekit.distill.teachers import corpus
 from edgekit.distill.teachers.card import changed_files, read_card, write_card
 from edgekit.distill.teachers.evaluate import edit_table, read_editor
 from edgekit.distill.teachers.fit_autoencoder import AutoencoderSettings
 from edgekit.distill.teachers.fit_editor import EditorSettings
-from edgekit.distill.teachers.journal import Clock, averaged, learning_rate
 from edgekit.distill.teachers.networks import TOY, new_scheduler, new_tokenizer, token_ids
 from edgekit.distill.teachers.sampling import Editor, sampled_edits
 from edgekit.distill.teachers.tasks import plain_task, random_task

@@ -1,7 +1,6 @@
-"""One step of training: a batch, the losses, the optimizers and the running average.
+"""One step of a concept's training: a batch, losses, optimizers and the running average.
 
-On a GPU the step is captured as a CUDA graph and replayed: the networks are so small that the
-processor could not issue their kernels as fast as they run. What changes from step to step (rows,
+On a GPU the step is replayed as a CUDA graph (`graphs`): what changes from step to step (rows,
 mirrors, rates) is copied into tensors that the graph reads.
 """
 
@@ -26,6 +25,7 @@ from edgekit.distill.fit_state import (
     rate_share,
     shuffled,
 )
+from edgekit.distill.graphs import Graphs
 from edgekit.distill.lora import TEXT_ALONE
 from edgekit.distill.losses.adversarial import discriminator_loss, generator_loss
 from edgekit.distill.metrics import perceptual_distance
@@ -45,8 +45,6 @@ TUNED_RANK = 4
 """Rank at which the default learning rate was found. A layer of a larger rank r has 4/r of it: one
 step of Adam moves the product of the factors in proportion to r, and rank 16 at the whole rate
 was lost within 130 steps on two of four concepts."""
-EAGER_STEPS = 3
-"""Steps before a graph is captured: libraries choose kernels and optimizers make their state."""
 
 Terms = dict[str, Tensor]
 
@@ -83,24 +81,13 @@ class TrainingStep:
         self._keep = torch.zeros((), device=device)
         self.slowed = 0
         """How often the rate was halved."""
-        self._eager_left = EAGER_STEPS
-        self._graphs: dict[bool, tuple[torch.cuda.CUDAGraph, Terms]] = {}
+        self._graphs: Graphs[Terms] = Graphs(device, self._forget)
 
     def advance(self, step: int) -> Terms:
         """Train on the pairs of step number `step` and return its loss terms."""
         settled = self.settings.frozen_norms or step >= SETTLED * self.settings.steps
         self._prepare(step)
-        if self.device.type != "cuda":
-            return self._body(settled)
-        if settled not in self._graphs:
-            if self._eager_left:
-                self._eager_left -= 1
-                return self._on_side_stream(settled)
-            self._graphs[settled] = self._captured(settled)
-            self._eager_left = EAGER_STEPS
-        graph, terms = self._graphs[settled]
-        graph.replay()
-        return terms
+        return self._graphs(lambda: self._body(settled), settled)
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, for a weight that moves at the plain rate."""
@@ -241,23 +228,10 @@ class TrainingStep:
         torch._foreach_mul_(mine, self._keep)
         torch._foreach_add_(mine, torch._foreach_mul(theirs, 1 - self._keep))
 
-    def _on_side_stream(self, settled: bool) -> Terms:
-        # What is captured later must not have run on the default stream before.
-        side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(side):
-            terms = self._body(settled)
-        torch.cuda.current_stream(self.device).wait_stream(side)
-        return terms
-
-    def _captured(self, settled: bool) -> tuple[torch.cuda.CUDAGraph, Terms]:
-        graph = torch.cuda.CUDAGraph()
+    def _forget(self) -> None:
         for optimizer in (self.optimizer, self.rival):
             if optimizer is not None:
                 optimizer.zero_grad(set_to_none=True)
-        with torch.cuda.graph(graph):
-            terms = self._body(settled)
-        return graph, terms
 
     def _autocast(self) -> torch.autocast:
         # A cached cast would belong to the graph in which it was made.

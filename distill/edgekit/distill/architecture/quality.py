@@ -21,13 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgekit.distill.fit_state import fast_bfloat16, placed, rate_share
+from edgekit.distill.graphs import Graphs
 from edgekit.distill.metrics import perceptual_distance
 from edgekit.distill.teachers.features import PerceptualDistance
 
 EMA = 0.98
 BETAS = (0.5, 0.99)
-EAGER_STEPS = 3
-"""Steps before a graph is captured: libraries choose kernels and optimizers make their state."""
 EVALUATED_AT_ONCE = 32
 
 
@@ -157,28 +156,13 @@ class _Course:
         )
         self.rates_listed = rates
         self.done = 0
-        self.graph: torch.cuda.CUDAGraph | None = None
+        self.graphs: Graphs[None] = Graphs(device, self.optimizer.zero_grad)
 
     def advance(self) -> None:
         """Take one step."""
         if self.device.type != "cuda":
             self.optimizer.param_groups[0]["lr"] = self.rates_listed[self.done]
-            self._body()
-        elif self.graph is not None:
-            self.graph.replay()
-        elif self.done < EAGER_STEPS:
-            # What is captured later must not have run on the default stream before.
-            side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-            side.wait_stream(torch.cuda.current_stream(self.device))
-            with torch.cuda.stream(side):
-                self._body()
-            torch.cuda.current_stream(self.device).wait_stream(side)
-        else:
-            self.optimizer.zero_grad(set_to_none=True)
-            self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):
-                self._body()
-            self.graph.replay()
+        self.graphs(self._body)
         self.done += 1
 
     def _body(self) -> None:

@@ -24,8 +24,8 @@ from edgekit.distill.identity.heads import (
 )
 from edgekit.distill.identity.recipe import ARMS, Aim, IdentityRecipe
 from edgekit.distill.identity.sampling import Draw, Few, IdentitySampler, batch_of
-from edgekit.distill.restorer.learning import Batch, Learner, Terms, learn
-from edgekit.distill.teachers.journal import Clock
+from edgekit.distill.journal import Clock
+from edgekit.distill.learning import Batch, Learner, Terms, learn
 
 SAVE_S, LOG_S = 30.0, 60.0
 GENERATOR_FEW = Few(1, 7, 2)

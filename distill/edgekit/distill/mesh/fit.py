@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from edgekit.core.store import value_sha256
+from edgekit.distill.journal import Clock
+from edgekit.distill.learning import Batch, Learner, Terms, learn
 from edgekit.distill.mesh.distillation import LAST_STEP, Draws, Wanted, score_loss
 from edgekit.distill.mesh.generator import MeshNetwork, fresh_generator
 from edgekit.distill.mesh.guide import Guide
@@ -21,8 +23,6 @@ from edgekit.distill.mesh.stages import Renderer, meshes, volumes
 from edgekit.distill.mesh.student import Prompts
 from edgekit.distill.mesh.words import tokens
 from edgekit.distill.render.views import Cameras, random_backgrounds, random_cameras
-from edgekit.distill.restorer.learning import Batch, Learner, Terms, learn
-from edgekit.distill.teachers.journal import Clock
 
 THICK, THIN = 0.1, 0.01
 """Width of a volume's shell at the start, where a change is felt from far away, and at the end."""

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from edgekit.core.errors import BadInput
 from edgekit.distill.faces.sets import Faces, FaceSampler
 from edgekit.distill.identity.encoder import IdentityEncoder
-from edgekit.distill.restorer.learning import Task, learn
+from edgekit.distill.journal import Clock
+from edgekit.distill.learning import Task, learn
 from edgekit.distill.restorer.one_step import CODE_TOKENS, CODE_WIDTH, Form, OneStep, one_step
 from edgekit.distill.restorer.phone import PHONE, TOY_PHONE, PhoneRestorer, fresh_phone
 from edgekit.distill.restorer.recognizer import Recognizer, fresh_recognizer
@@ -27,7 +28,6 @@ from edgekit.distill.restorer.tasks import (
 )
 from edgekit.distill.restorer.terms import Terms, TermWeights
 from edgekit.distill.restorer.unet import UNet, UNetShape, fresh_unet
-from edgekit.distill.teachers.journal import Clock
 
 PHONE_LR = 1e-3
 ALONE = 4

@@ -12,11 +12,11 @@ from torch.nn import functional as F
 
 from edgekit.distill.faces.sets import FaceBatch, Faces, FaceSampler, made_together
 from edgekit.distill.fit_state import fast_bfloat16, placed
+from edgekit.distill.learning import Batch, Learner, Terms
 from edgekit.distill.losses.adversarial import discriminator_loss
 from edgekit.distill.restorer.attention import Memory, Seen
 from edgekit.distill.restorer.diffusion import noised, velocity_of
 from edgekit.distill.restorer.landmarks import landmark_loss
-from edgekit.distill.restorer.learning import Batch, Learner, Terms
 from edgekit.distill.restorer.one_step import Encoder, OneStep, Restorer
 from edgekit.distill.restorer.recognizer import EMBEDDING, Recognizer, cosface_loss
 from edgekit.distill.restorer.terms import Terms as PictureTerms

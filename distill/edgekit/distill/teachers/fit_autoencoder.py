@@ -15,9 +15,9 @@ from diffusers import AutoencoderTiny
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgekit.distill.journal import Clock, Journal, averaged, learning_rate, weights
 from edgekit.distill.teachers.corpus import Bank, sampled
 from edgekit.distill.teachers.features import Distance, PerceptualDistance
-from edgekit.distill.teachers.journal import Clock, Journal, averaged, learning_rate, weights
 from edgekit.distill.teachers.networks import channels_last
 from edgekit.distill.teachers.tasks import performed, random_task
 

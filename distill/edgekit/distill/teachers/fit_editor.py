@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTextModel
 
+from edgekit.distill.journal import Clock, Journal, averaged, learning_rate, weights
 from edgekit.distill.teachers.corpus import Bank, sampled
-from edgekit.distill.teachers.journal import Clock, Journal, averaged, learning_rate, weights
 from edgekit.distill.teachers.networks import LATENT_CHANNELS, channels_last, new_scheduler
 from edgekit.distill.teachers.tasks import performed, random_task
 

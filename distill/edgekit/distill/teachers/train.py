@@ -18,12 +18,12 @@ import torch._dynamo
 from diffusers import AutoencoderTiny, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from edgekit.distill.journal import Journal
 from edgekit.distill.teachers import measure
 from edgekit.distill.teachers.card import CARD, write_card
 from edgekit.distill.teachers.corpus import Bank, Corpus, read_corpus, test_bank, train_bank
 from edgekit.distill.teachers.fit_autoencoder import AutoencoderSettings, fit_autoencoder
 from edgekit.distill.teachers.fit_editor import EditorSettings, fit_editor
-from edgekit.distill.teachers.journal import Journal
 from edgekit.distill.teachers.networks import (
     Size,
     new_autoencoder,

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from edgekit.core.errors import BadInput
 from edgekit.core.progress import Report, silent
 from edgekit.core.store import complete, prepared_folder, read_manifest, value_sha256
+from edgekit.distill.journal import Clock, Journal
+from edgekit.distill.learning import Batch, Learner, Terms, learn
 from edgekit.distill.render.views import cameras_at, random_backgrounds
-from edgekit.distill.restorer.learning import Batch, Learner, Terms, learn
-from edgekit.distill.teachers.journal import Clock, Journal
 from edgekit.distill.teachers.networks import channels_last, parameters_of, token_ids
 from edgekit.distill.teachers.views.bank import Bank, mesh_bank, world_bank
 from edgekit.distill.teachers.views.guide import ViewsGuide

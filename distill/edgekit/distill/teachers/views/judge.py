@@ -23,8 +23,8 @@ from torch.nn import functional as F
 from edgekit.core.errors import BadInput
 from edgekit.core.progress import Report, silent
 from edgekit.core.store import complete, finish_folder, prepared_folder, read_manifest, value_sha256
+from edgekit.distill.journal import Clock, Journal, learning_rate
 from edgekit.distill.render.views import random_backgrounds
-from edgekit.distill.teachers.journal import Clock, Journal, learning_rate
 from edgekit.distill.teachers.networks import parameters_of
 from edgekit.distill.teachers.views.bank import Bank, world_bank
 from edgekit.distill.teachers.views.world import ACCESSORIES, SHAPES, THEMES, every_prompt, parse

@@ -1,14 +1,15 @@
-"""One training loop for every stage: steps on a clock, saved on a timer, resumed after any end.
+"""One training loop for many tasks: steps on a clock, saved on a timer, resumed after any end.
 
-A stage is a `Task`: it says what a step's batch is, a function of the step's number alone, and what
-one step does. On a GPU the step is recorded as a CUDA graph; the batch is made outside of it.
+Restorers, identity codes, generators of meshes and teachers of views are trained by it; a concept,
+which is scored while it learns, has a loop of its own (`fit_gan`). A stage is a `Task`: it says
+what a step's batch is, a function of the step's number alone, and what one step does. On a GPU the
+step is recorded as a CUDA graph (`graphs`); the batch is made outside of it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -21,12 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from edgekit.core.store import write_bytes
-from edgekit.distill.teachers.journal import Clock, Journal, averaged, learning_rate
+from edgekit.distill.graphs import Graphs
+from edgekit.distill.journal import Clock, Journal, averaged, learning_rate
 
 Terms: TypeAlias = dict[str, Tensor]
 Batch: TypeAlias = dict[str, Tensor]
-EAGER_STEPS = 3
-"""Steps before a graph is recorded: libraries choose kernels and optimizers make their state."""
 
 
 class Learner:
@@ -157,55 +157,27 @@ class Recorded:
 
     def __init__(self, task: Task, device: torch.device, *, graphs: bool = True) -> None:
         """`graphs` False runs every step eagerly, anywhere."""
-        self.task, self.device = task, device
-        self.graphs = graphs and device.type == "cuda"
-        if self.graphs:
+        self.task = task
+        self.graphs: Graphs[Terms] = Graphs(device, self._forget, wanted=graphs)
+        if self.graphs.recording:
             # Its plans are made on the host while a step runs, which a graph cannot record.
             torch.backends.cuda.enable_cudnn_sdp(False)
         self.inputs: Batch = {}
-        self._left = EAGER_STEPS
-        self._recorded: dict[Hashable, tuple[torch.cuda.CUDAGraph, Terms]] = {}
 
     def __call__(self, batch: Batch, phase: Hashable) -> Terms:
         """Do one step on `batch`."""
-        if not self.graphs:
+        if not self.graphs.recording:
             return self.task.advance(batch, phase)
         if not self.inputs:
             self.inputs = {name: value.clone() for name, value in batch.items()}
         else:
             for name, value in batch.items():
                 self.inputs[name].copy_(value)
-        if phase not in self._recorded:
-            if self._left:
-                self._left -= 1
-                return self._eager(phase)
-            try:
-                self._recorded[phase] = self._record(phase)
-            except RuntimeError as error:
-                self.graphs = False
-                print(f"no CUDA graph, steps run one by one: {error}", file=sys.stderr, flush=True)
-                return self.task.advance(self.inputs, phase)
-            self._left = EAGER_STEPS
-        graph, terms = self._recorded[phase]
-        graph.replay()
-        return terms
+        return self.graphs(lambda: self.task.advance(self.inputs, phase), phase)
 
-    def _eager(self, phase: Hashable) -> Terms:
-        # What is recorded later must not have run on the default stream before.
-        side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(side):
-            terms = self.task.advance(self.inputs, phase)
-        torch.cuda.current_stream(self.device).wait_stream(side)
-        return terms
-
-    def _record(self, phase: Hashable) -> tuple[torch.cuda.CUDAGraph, Terms]:
+    def _forget(self) -> None:
         for learner in self.task.learners.values():
             learner.optimizer.zero_grad(set_to_none=True)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            terms = self.task.advance(self.inputs, phase)
-        return graph, terms
 
 
 class Ahead:

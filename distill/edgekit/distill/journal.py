@@ -1,4 +1,4 @@
-"""Time budgets, log lines and averaged weights, shared by both training stages."""
+"""Time budgets, log lines, rates and averaged weights, shared by all that is trained on a clock."""
 
 import json
 import math
