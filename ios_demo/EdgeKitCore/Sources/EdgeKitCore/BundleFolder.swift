@@ -1,12 +1,18 @@
 import Foundation
 
-/// A bundle on disk that edits photos: its manifest is checked at once, each file when it is first
-/// used.
+/// A bundle on disk that edits photos or restores faces: its manifest is checked at once, each file
+/// when it is first used.
 public struct BundleFolder: Sendable {
   public let url: URL
   public let manifest: Manifest
 
   public init(at url: URL) throws {
+    try self.init(unchecked: url)
+    try manifest.checkIsShown()
+  }
+
+  /// Open a bundle of any form, such as a part.
+  private init(unchecked url: URL) throws {
     let file = url.appendingPathComponent("manifest.json")
     guard let data = try? Data(contentsOf: file) else {
       throw EdgekitError(
@@ -15,7 +21,19 @@ public struct BundleFolder: Sendable {
     }
     self.url = url
     manifest = try Manifest.checked(data)
-    try manifest.checkEditsPhotos()
+  }
+
+  /// Open the bundle inside this one that is called `name`.
+  public func part(named name: String) throws -> BundleFolder {
+    let again = "put the bundle in with `edgekit app --target ios`"
+    guard let row = manifest.parts.first(where: { $0.name == name }) else {
+      throw EdgekitError("\(manifest.name) has no part \(name)", hint: again)
+    }
+    let place = url.appendingPathComponent(row.path)
+    guard try edgekitSHA256(at: place.appendingPathComponent("manifest.json")) == row.sha256 else {
+      throw EdgekitError("\(row.path) is not the part that was put in", hint: again)
+    }
+    return try BundleFolder(unchecked: place)
   }
 
   /// All bundles in a folder, by name. A folder that is none is left out and told to `refused`.

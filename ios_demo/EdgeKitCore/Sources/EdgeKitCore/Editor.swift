@@ -31,7 +31,7 @@ public actor Editor {
   public nonisolated let output: ModelPort
   /// The size of the pictures that the model takes.
   public nonisolated let tile: Size
-  private let clock: Clock
+  nonisolated let clock: Clock
   private var concepts: [String: Concept] = [:]
   private var vector: [Float]?
 

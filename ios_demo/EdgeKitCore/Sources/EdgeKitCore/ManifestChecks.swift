@@ -51,20 +51,40 @@ extension Manifest {
 
   /// What bundles of other forms do, in words.
   private static let purposes = [
-    "restorer": "restores faces with good photos of the person",
     "mesh": "makes meshes of words",
     "enroller": "is a part of a restorer",
     "identity": "makes codes of faces",
     "field": "is a part of a mesh generator",
+    "face_net": "is a part of a portrait bundle",
   ]
 
-  /// Throw, in words, if the bundle is of a form that no screen of this app shows.
-  public func checkEditsPhotos() throws {
+  /// Whether the bundle restores faces; any other that is shown edits photos.
+  public var isPortrait: Bool { form == "restorer" }
+
+  /// Throw, in words, if no screen of this app can show the bundle.
+  func checkIsShown() throws {
+    if isPortrait { return try checkRestoresAlone() }
     guard !["concept", "base", "other"].contains(form) else { return }
     let what = Self.purposes[form] ?? "is of the form \(form)"
     throw EdgekitError(
-      "\(name) \(what), and this app edits photos",
+      "\(name) \(what), and this app edits photos and restores faces",
       hint: "open it in the web demo: edgekit app --target web")
+  }
+
+  private func checkRestoresAlone() throws {
+    let asked = models.flatMap(\.inputs).map(\.name).first { $0 != "image" }
+    if let asked {
+      let what = asked == "code" ? "a code of the person" : "good photos of the person"
+      throw EdgekitError(
+        "\(name) asks for \(what), and this app restores without",
+        hint: "open it in the web demo, or distill one with --form none")
+    }
+    let missing = FaceNet.allCases.first { net in !parts.contains { $0.name == net.rawValue } }
+    if let missing {
+      throw EdgekitError(
+        "\(name) lacks the net \(missing.rawValue) that finds faces",
+        hint: "put the bundle in with `edgekit app --target ios`")
+    }
   }
 
   private static func words(of error: DecodingError) -> String {

@@ -184,13 +184,13 @@ struct GoldenTests {
         let manifest = try Manifest.checked(data)
         forms.insert(manifest.form)
         guard manifest.form == "restorer" else {
-          try manifest.checkEditsPhotos()
+          try manifest.checkIsShown()
           continue
         }
         #expect(manifest.parts.map(\.name) == ["enroller"])
         #expect(manifest.assets.map(\.path) == ["words.safetensors"])
-        let error = caught { try manifest.checkEditsPhotos() }
-        #expect(error?.what.contains("restores faces") == true)
+        let error = caught { try manifest.checkIsShown() }
+        #expect(error?.what.contains("this app restores without") == true)
         continue
       }
       let error = caught { _ = try Manifest.checked(data) }
