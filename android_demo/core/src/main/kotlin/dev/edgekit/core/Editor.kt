@@ -4,16 +4,26 @@ import java.io.Closeable
 import kotlin.math.max
 import kotlin.math.min
 
-/** Milliseconds that an edit spent before, in and after the model. */
-class Spent(var pre: Double = 0.0, var model: Double = 0.0, var post: Double = 0.0, var tiles: Int = 0)
+/** Milliseconds that an edit spent before, in and after the model; `find` is what finding and cutting out faces took. */
+class Spent(var pre: Double = 0.0, var model: Double = 0.0, var post: Double = 0.0, var tiles: Int = 0, var find: Double = 0.0)
 
-class Edited(val photo: Photo, val spent: Spent)
+/** What an edit made; of a restorer also how many faces it restored, and sentences about the others. */
+class Edited(val photo: Photo, val spent: Spent, val faces: Int = 0, val notes: List<String> = emptyList())
 
 /** How far the model is from PyTorch on the bundle's golden vectors; black to white is 2; of the worst sample. */
 class Golden(val worst: Double, val psnrDb: Double, val samples: Int)
 
-/** One loaded model of a bundle, switched between concepts, timed in its parts. Used by one thread at a time. */
-class Editor private constructor(val bundle: Bundle, val entry: ModelEntry, val engine: Engine, val loadMs: Double) : Closeable {
+/**
+ * One loaded model of a bundle, switched between concepts, timed in its parts. That of a restorer comes with the nets that
+ * find faces. Used by one thread at a time.
+ */
+class Editor private constructor(
+    val bundle: Bundle,
+    val entry: ModelEntry,
+    val engine: Engine,
+    val loadMs: Double,
+    private val nets: FaceNets?,
+) : Closeable {
     private val adapter = bundle.manifest.adapter
     private val input = picturePort(entry.inputs, adapter?.port)
     private val output = picturePort(entry.outputs)
@@ -52,23 +62,48 @@ class Editor private constructor(val bundle: Bundle, val entry: ModelEntry, val 
         readConcept(bundle.read(entry), name)
     }
 
-    /** Edit a photo of any size; `report` is told the tiles done and their number. */
+    /** Edit a photo of any size; `report` is told the tiles, or the faces, done and their number. */
     fun edit(photo: Photo, report: (Int, Int) -> Unit = { _, _ -> }): Edited {
         val spent = Spent()
         val start = System.nanoTime()
-        val made = editTiled(photo, tile, report) { part ->
-            val t0 = System.nanoTime()
-            val given = feeds(part)
-            val t1 = System.nanoTime()
-            val values = call(given)
-            val t2 = System.nanoTime()
-            spent.pre += (t1 - t0) / 1e6
-            spent.model += (t2 - t1) / 1e6
-            spent.tiles += 1
-            levelsOf(values)
+        val made = if (bundle.manifest.restores) {
+            val run = (nets ?: throw EdgekitError("${bundle.name} needs nets that find faces", "build the app with this bundle"))::run
+            restoredFaces(photo, tile.height, run, report, spent) { Photo(it.width, it.height, bytes(timed(it, spent))) }
+        } else {
+            Edited(editTiled(photo, tile, report) { timed(it, spent) }, spent)
         }
+        spent.post = (System.nanoTime() - start) / 1e6 - spent.find - spent.pre - spent.model
+        return made
+    }
+
+    /** Run the model on a picture of its size; returns levels. */
+    private fun timed(part: Photo, spent: Spent): FloatArray {
+        val t0 = System.nanoTime()
+        val given = feeds(part)
+        val t1 = System.nanoTime()
+        val values = call(given)
+        val t2 = System.nanoTime()
+        spent.pre += (t1 - t0) / 1e6
+        spent.model += (t2 - t1) / 1e6
+        spent.tiles += 1
+        return levelsOf(values)
+    }
+
+    /** A picture of the golden vectors, which no training saw: what a restorer can be tried with. */
+    fun sample(index: Int = 0): Photo {
+        val golden = bundle.manifest.golden
+        val all = readNpz(bundle.read(golden))[input.name] ?: throw EdgekitError("the golden vectors hold no ${input.name}", AGAIN)
+        val values = ofGolden(part(all, index % golden.samples, golden.samples), input)
+        return Photo(tile.width, tile.height, bytes(levels(values, input)))
+    }
+
+    /** Restore a picture that is the crop of a face already, as [sample] is. */
+    fun editCrop(crop: Photo): Edited {
+        val spent = Spent()
+        val start = System.nanoTime()
+        val made = Photo(tile.width, tile.height, bytes(timed(crop, spent)))
         spent.post = (System.nanoTime() - start) / 1e6 - spent.pre - spent.model
-        return Edited(made, spent)
+        return Edited(made, spent, faces = 1)
     }
 
     /** What the model is fed for one tile; the buffer is filled anew by the next call. */
@@ -97,9 +132,7 @@ class Editor private constructor(val bundle: Bundle, val entry: ModelEntry, val 
         val arrays = readNpz(bundle.read(bundle.manifest.golden))
         val samples = bundle.manifest.golden.samples
         fun sample(port: Port, i: Int): FloatArray {
-            val all = arrays[port.name] ?: throw EdgekitError("the golden vectors hold no ${port.name}", "export the bundle again")
-            val size = all.size / samples
-            val values = all.copyOfRange(i * size, (i + 1) * size)
+            val values = part(arrays[port.name] ?: throw EdgekitError("the golden vectors hold no ${port.name}", AGAIN), i, samples)
             return if (port.tile == null) values else ofGolden(values, port)
         }
         var worst = 0.0
@@ -113,11 +146,21 @@ class Editor private constructor(val bundle: Bundle, val entry: ModelEntry, val 
         return Golden(worst, decibels, samples)
     }
 
-    override fun close() = engine.close()
+    override fun close() {
+        engine.close()
+        nets?.close()
+    }
 
     companion object {
-        /** Load one file of a bundle. */
-        fun open(bundle: Bundle, entry: ModelEntry, engines: Engines, threads: Int, accelerator: Accelerator): Editor {
+        /** Load one file of a bundle; `nets` are the app's that find faces, which a restorer loads when it needs them. */
+        fun open(
+            bundle: Bundle,
+            entry: ModelEntry,
+            engines: Engines,
+            threads: Int,
+            accelerator: Accelerator,
+            nets: NetFiles? = null,
+        ): Editor {
             val start = System.nanoTime()
             val model = bundle.read(entry)
             val engine = try {
@@ -126,7 +169,8 @@ class Editor private constructor(val bundle: Bundle, val entry: ModelEntry, val 
                 throw EdgekitError("${entry.path} does not fit into memory", "close other apps, or choose a smaller file", error)
             }
             try {
-                return Editor(bundle, entry, engine, (System.nanoTime() - start) / 1e6)
+                val finder = nets?.takeIf { bundle.manifest.restores }?.let { FaceNets(it, engines, threads) }
+                return Editor(bundle, entry, engine, (System.nanoTime() - start) / 1e6, finder)
             } catch (error: EdgekitError) {
                 engine.close()
                 throw error
@@ -134,6 +178,13 @@ class Editor private constructor(val bundle: Bundle, val entry: ModelEntry, val 
         }
     }
 }
+
+private const val AGAIN = "export the bundle again"
+
+private fun part(all: FloatArray, index: Int, samples: Int): FloatArray =
+    (all.size / samples).let { size -> all.copyOfRange(index * size, (index + 1) * size) }
+
+private fun bytes(levels: FloatArray) = ByteArray(levels.size) { toByte(levels[it]) }
 
 /** Golden pictures are NCHW with black at -1 and white at 1; return one as a port wants it. */
 private fun ofGolden(values: FloatArray, port: Port): FloatArray {

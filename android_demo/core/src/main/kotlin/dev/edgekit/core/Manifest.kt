@@ -83,11 +83,18 @@ class Manifest(
     val parts: List<PartEntry>,
     val assets: List<AssetEntry>,
 ) {
-    /** The models of these formats, the fastest on a processor first; throws for what is no editor of photos. */
+    /** Whether the model restores faces, which are found and cut out for it; others edit whole photos. */
+    val restores: Boolean get() = form == RESTORER
+
+    /** The models of these formats, the fastest on a processor first; throws for what this app cannot show. */
     fun runnable(formats: Collection<String>): List<ModelEntry> {
-        if (form !in EDITORS) {
+        if (form !in SHOWN) {
             val what = PURPOSES[form] ?: "is of the form $form"
-            throw EdgekitError("$name $what, and this app edits photos", "open it in the web demo: edgekit app --target web")
+            throw EdgekitError("$name $what, and this app edits photos", WEB)
+        }
+        val told = models.flatMap { model -> model.inputs.map { it.name } }.distinct() - IMAGE
+        if (restores && told.isNotEmpty()) {
+            throw EdgekitError("$name is told of a person by ${told.joinToString()}, and this app enrols nobody", WEB)
         }
         val found = models.filter { it.format in formats && it.precision in PREFERENCE && it.floats }
         if (found.isEmpty()) {
@@ -102,15 +109,17 @@ class Manifest(
         private val PATH = Regex("$SEGMENT(/$SEGMENT)*")
         private val SHA256 = Regex("[0-9a-f]{64}")
         private val PREFERENCE = listOf("mixed", "int8", "fp32", "fp16")
-        private val EDITORS = setOf("concept", "base", "other")
+        private const val RESTORER = "restorer"
+        private val SHOWN = setOf("concept", "base", "other", RESTORER)
         private val PURPOSES = mapOf(
-            "restorer" to "restores faces with good photos of the person",
             "mesh" to "makes meshes of words",
             "enroller" to "is a part of a restorer",
             "identity" to "makes codes of faces",
             "field" to "is a part of a mesh generator",
         )
         private const val SEAL = "manifest_sha256"
+        private const val IMAGE = "image"
+        private const val WEB = "open it in the web demo: edgekit app --target web"
         private const val AGAIN = "export the bundle again"
 
         /**
@@ -159,7 +168,7 @@ class Manifest(
             )
         }
 
-        private fun model(value: JsonObject) = ModelEntry(
+        fun model(value: JsonObject) = ModelEntry(
             path(value),
             hash(value),
             value.text("format"),

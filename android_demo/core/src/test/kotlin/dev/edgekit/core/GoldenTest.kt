@@ -186,14 +186,14 @@ class GoldenTest {
     }
 
     @Test
-    fun `forms, parts and assets are read, and what edits no photos is refused in words`() {
+    fun `forms, parts and assets are read, and what the app cannot do is refused in words`() {
         val read = Cases["manifests"].rows().filter { it["refused"] == null }.map { Manifest.parse(jsonText(it["manifest"])) }
         val restorer = read.single { it.form == "restorer" }
 
         assertEquals(setOf("base", "restorer"), read.map { it.form }.toSet())
         assertEquals(listOf("enroller" to "enroller"), restorer.parts.map { it.name to it.path })
         assertEquals(listOf("words" to "words.safetensors"), restorer.assets.map { it.name to it.path })
-        assertRefused("restores faces with good photos of the person, and this app edits photos") { restorer.runnable(listOf("onnx")) }
+        assertRefused("is told of a person by adapter, and this app enrols nobody") { restorer.runnable(listOf("onnx")) }
     }
 
     @Test
