@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from edgekit.benchmarks.host import host_facts, load_average
-from edgekit.distill.mesh import fit, stages
+from edgekit.distill.mesh.fit import fit_mesh
 from edgekit.distill.mesh.generator import fresh_generator
 from edgekit.distill.mesh.recipe import MeshRecipe, mesh_recipe
 from edgekit.distill.mesh.stages import meshes
@@ -97,7 +97,10 @@ class Ideal:
 @torch.no_grad()
 def scored(network: Any, recipe: MeshRecipe, asked: Sequence[str], words: Any) -> dict[str, Any]:
     """Return how like its toy the mesh of each prompt is, and whether no other toy is more so."""
-    cameras, look = ring(6, pitch_deg=20), meshes(replace(recipe, mesh_px=JUDGED_PX))
+    cameras, look = (
+        ring(6, pitch_deg=20),
+        meshes(replace(recipe, mesh_px=JUDGED_PX), lattice=COARSE_ORDER),
+    )
     true = [cutouts(world_mesh(name), cameras, JUDGED_PX) for name in asked]
     common, errors, right = [], [], []
     for place, name in enumerate(asked):
@@ -128,8 +131,6 @@ def main() -> None:
     every = prompts()
     asked = [every[8 * row + (row + 3) % 8] for row in range(given.toys)]
     words, guide = vocabulary(every), Ideal(asked)
-    fit.random_cameras = guide.random_cameras
-    stages.LATTICE = COARSE_ORDER
     for text in given.settings:
         changes = {key: float(value) for key, value in (p.split("=") for p in text.split(","))}
         recipe = mesh_recipe(**{**SMALL, "steps": given.steps, **cast(Any, changes)})
@@ -137,7 +138,8 @@ def main() -> None:
         begun = time.process_time()
         with tempfile.TemporaryDirectory() as folder:
             known = Prompts(train=tuple(asked), words=words)
-            fit.fit_mesh(recipe, guide, known, Path(folder), network=network, every_s=(1e9, 60.0))
+            fit_mesh(recipe, guide, known, Path(folder), network=network, every_s=(1e9, 60.0),
+                     cameras=guide.random_cameras, lattice=COARSE_ORDER)  # fmt: skip
         row = {"set": changes, "steps": given.steps, "prompts": asked,
                "cpu_s": round(time.process_time() - begun, 1),
                **scored(network, recipe, asked, words),

@@ -19,7 +19,7 @@ from edgekit.distill.mesh.generator import MeshNetwork, fresh_generator
 from edgekit.distill.mesh.guide import Guide
 from edgekit.distill.mesh.previews import write_previews
 from edgekit.distill.mesh.recipe import MeshRecipe
-from edgekit.distill.mesh.stages import Renderer, meshes, volumes
+from edgekit.distill.mesh.stages import LATTICE, Renderer, meshes, volumes
 from edgekit.distill.mesh.student import Prompts
 from edgekit.distill.mesh.words import tokens
 from edgekit.distill.render.views import Cameras, random_backgrounds, random_cameras
@@ -31,6 +31,9 @@ SAVE_S, LOG_S = 60.0, 60.0
 
 Watch: TypeAlias = Callable[[MeshNetwork, float], None]
 """What looks on: the network with averaged weights, and the seconds of training so far."""
+CamerasOf: TypeAlias = Callable[[int, torch.Generator, torch.device], Cameras]
+"""Draws as many cameras as it is told, on a device: `random_cameras`, or fewer for a guide that
+knows only some views."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +64,12 @@ class MeshTask:
         stage: Stage,
         clock: Clock,
         device: torch.device,
+        cameras: CamerasOf = random_cameras,
     ) -> None:
         """`network` and `guide` lie on `device` already."""
         self.network, self.guide, self.recipe = network, guide, recipe
         self.stage, self.clock, self.device = stage, clock, device
+        self.cameras = cameras
         self.words = tokens(prompts.train, prompts.words, network.shape.length).to(device)
         with torch.no_grad():
             self.text = guide.encode(prompts.train).to(device)
@@ -78,7 +83,7 @@ class MeshTask:
         """Return prompts, cameras, backgrounds and noise of one step."""
         count, dice = self.recipe.batch, self._generator
         dice.manual_seed(self.recipe.seed * 1_000_003 + step)
-        cameras = random_cameras(count, dice, self.device)
+        cameras = self.cameras(count, dice, self.device)
         # A shell must not pass between two samples of a ray, which crosses a world of 2 in width.
         thin = max(THIN, 0.5 / (self.recipe.coarse + self.recipe.fine))
         thick = THICK * (thin / THICK) ** self.clock.share
@@ -163,6 +168,8 @@ def fit_mesh(
     previews: Path | None = None,
     watch: Watch | None = None,
     every_s: tuple[float, float] = (SAVE_S, LOG_S),
+    cameras: CamerasOf = random_cameras,
+    lattice: int = LATTICE,
 ) -> MeshNetwork | None:
     """Train `network` (default: a fresh generator) on `prompts.train`, or go on in `folder`.
 
@@ -171,7 +178,8 @@ def fit_mesh(
     `time.monotonic`) came first: the same call goes on later. While it runs, `folder` gets
     checkpoints and ``log.jsonl``, the folder `previews` turntables, and `watch` is called with the
     averaged network and the seconds of training so far; all by the clock of `every_s`: between two
-    checkpoints, between two lines of the log.
+    checkpoints, between two lines of the log. `cameras` are looked through, and shapes are kept in
+    order on `lattice` cells a side, at most; neither is in the fingerprint of a checkpoint.
     """
     device = torch.device(device)
     if network is None:
@@ -181,9 +189,9 @@ def fit_mesh(
         torch.backends.cuda.matmul.allow_tf32 = True
     values = [recipe.sha256, list(prompts.train), list(prompts.words), of, type(network).__name__]
     fingerprint = value_sha256(values)
-    for stage in stages(recipe):
+    for stage in stages(recipe, lattice=lattice):
         clock = _clock(recipe, stage.share, stop_at)
-        task = MeshTask(network, guide, prompts, recipe, stage, clock, device)
+        task = MeshTask(network, guide, prompts, recipe, stage, clock, device, cameras)
         done = learn(
             task,
             clock,
@@ -203,13 +211,13 @@ def fit_mesh(
     return network
 
 
-def stages(recipe: MeshRecipe) -> tuple[Stage, ...]:
+def stages(recipe: MeshRecipe, *, lattice: int = LATTICE) -> tuple[Stage, ...]:
     """Return the stages of a recipe that have any budget."""
     one = recipe.stage_one
     mesh_lr = recipe.mesh_lr if one else recipe.lr
     both = (
-        Stage("1-volumes", volumes(recipe), recipe.lr, 0.0, one, graphs=True),
-        Stage("2-meshes", meshes(recipe), mesh_lr, one, 1 - one, graphs=False),
+        Stage("1-volumes", volumes(recipe, lattice=lattice), recipe.lr, 0.0, one, graphs=True),
+        Stage("2-meshes", meshes(recipe, lattice=lattice), mesh_lr, one, 1 - one, graphs=False),
     )
     return tuple(stage for stage in both if stage.share > 0)
 

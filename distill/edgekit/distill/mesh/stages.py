@@ -54,8 +54,8 @@ class Renderer(Protocol):
         ...
 
 
-def volumes(recipe: MeshRecipe) -> Renderer:
-    """Return the renderer of stage one."""
+def volumes(recipe: MeshRecipe, *, lattice: int = LATTICE) -> Renderer:
+    """Return the renderer of stage one; shapes are kept in order on `lattice` cells a side."""
 
     def look(
         network: MeshNetwork,
@@ -78,7 +78,7 @@ def volumes(recipe: MeshRecipe) -> Renderer:
             fine=recipe.fine,
             beta=BETA if beta is None else beta,
         )
-        terms = _order(network, codes)
+        terms = _order(network, codes, lattice)
         terms["eikonal"] = terms["eikonal"] + eikonal_loss(views.slopes)
         terms["sparsity"] = sparsity_loss(views.opacity)
         return Seen(views.picture.permute(0, 3, 1, 2), terms)
@@ -86,8 +86,8 @@ def volumes(recipe: MeshRecipe) -> Renderer:
     return look
 
 
-def meshes(recipe: MeshRecipe) -> Renderer:
-    """Return the renderer of stage two."""
+def meshes(recipe: MeshRecipe, *, lattice: int = LATTICE) -> Renderer:
+    """Return the renderer of stage two; shapes are kept in order on `lattice` cells a side."""
 
     def look(
         network: MeshNetwork,
@@ -111,12 +111,12 @@ def meshes(recipe: MeshRecipe) -> Renderer:
             paint=lambda points: network.field(codes, points).colors,
             rasterizer=rasterizer_named("auto", codes.device),
         )
-        terms = _order(network, codes)
+        terms = _order(network, codes, lattice)
         return Seen(views.picture.permute(0, 3, 1, 2), terms)
 
     return look
 
 
-def _order(network: MeshNetwork, codes: Tensor) -> dict[str, Tensor]:
-    cells = min(LATTICE, network.shape.cells)
+def _order(network: MeshNetwork, codes: Tensor, lattice: int) -> dict[str, Tensor]:
+    cells = min(lattice, network.shape.cells)
     return regularity(network.on_lattice(codes, cells).sdf, cells)._asdict()
