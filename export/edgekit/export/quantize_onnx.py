@@ -1,7 +1,8 @@
 """Static int8 for ONNX Runtime: uint8 activations, int8 weights per channel, float ports.
 
-Only operators that gain are quantized. Dynamic quantization is left out on purpose: ConvInteger
-is several times slower than float there.
+Only operators that gain are quantized; what stays float keeps small weights where that costs
+little (`quantize_onnx_stored`). Dynamic quantization is left out on purpose: ConvInteger is several
+times slower than float there.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from edgekit.core.store import write_bytes
 from edgekit.core.tensors import Batch
 from edgekit.export.program import Feed
+from edgekit.export.quantize_onnx_stored import store_smaller
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ def write_quantized(
             nodes_to_exclude=_float_layers(onnx.load(prepared), choice),
         )
         model = onnx.load(made)
+    del model.graph.value_info[:]  # what any runtime works out by itself
     write_bytes(path, model.SerializeToString(deterministic=True))
 
 
@@ -112,7 +115,8 @@ def static_int8(source: Path, path: Path, *, recipe: str, feeds: Sequence[Feed])
         choice = replace(choice, operators=(*choice.operators, *_PRODUCTS))
         options["MatMulConstBOnly"] = True  # attention's own products stay float
     write_quantized(source, path, choice=choice, feeds=feeds, **options)
-    return f"{choice.words()}; {len(feeds)} calibration samples"
+    smaller = store_smaller(source, path, feeds)
+    return f"{choice.words()}{smaller}; {len(feeds)} calibration samples"
 
 
 def _mostly_products(source: Path) -> bool:

@@ -110,7 +110,23 @@ def _of_onnx(path: Path) -> dict[str, Batch]:
             options = {entry.name: entry.i for entry in node.attribute}
             values = [held.get(name) for name in node.input]
             found[node.input[0]] = _dequantized(values, options)
-    return found
+    return {**found, **_scaled_integers(graph, held)}
+
+
+def _scaled_integers(graph: Any, held: Mapping[str, Any]) -> dict[str, Batch]:
+    """Return the weights of layers that are computed in float: integers behind a Cast and a Mul."""
+    wide = {
+        node.output[0]: held[node.input[0]].astype(np.float32)
+        for node in graph.node
+        if node.op_type == "Cast"
+        and node.input[0] in held
+        and held[node.input[0]].dtype.kind != "f"
+    }
+    return {
+        node.output[0]: np.asarray(wide[node.input[0]] * held[node.input[1]])
+        for node in graph.node
+        if node.op_type == "Mul" and node.input[0] in wide and node.input[1] in held
+    }
 
 
 def prepared_weights(path: Path) -> dict[str, Batch]:
