@@ -42,7 +42,7 @@ from edgekit.distill.restorer.stages import (
     recognizer_stage,
     restorer_stage,
 )
-from edgekit.distill.restorer.tasks import RESTORER_LR, SampledTask, half
+from edgekit.distill.restorer.tasks import RESTORER_LR, Codes, SampledTask, half
 from edgekit.distill.restorer.terms import TermWeights
 from edgekit.distill.students.cost import count_parameters
 
@@ -213,8 +213,7 @@ class Work:
             network,
             recognizer,
             self.given.arm_s,
-            encoder=encoder,
-            tuned=arm.tuned,
+            codes=None if encoder is None else Codes(encoder, arm.tuned),
             teacher=teacher,
         )
 

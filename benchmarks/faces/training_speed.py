@@ -30,14 +30,14 @@ from edgekit.distill.restorer.bases import Base
 from edgekit.distill.restorer.one_step import CODE_TOKENS, CODE_WIDTH
 from edgekit.distill.restorer.recognizer import fresh_recognizer
 from edgekit.distill.restorer.stages import TOGETHER, Plan
-from edgekit.distill.restorer.tasks import InTurns, RestorerTask
+from edgekit.distill.restorer.tasks import Codes, InTurns, RestorerTask
 from edgekit.distill.restorer.terms import Terms
 from edgekit.distill.restorer.unet import fresh_unet
 
 KEPT = Norm.forward
 
 
-class Codes(nn.Module):
+class ThreeNumbers(nn.Module):
     """Stands for an identity encoder: what is timed is the restorer."""
 
     def __init__(self) -> None:
@@ -97,9 +97,9 @@ class Timing:
             self.milliseconds(step, warm)
             loop = self.milliseconds(lambda n: step(warm + n), self.calls)
             graph = None
-            if record.graphs:
-                replay = next(iter(record._recorded.values()))[0].replay
-                graph = round(self.milliseconds(lambda _: replay(), self.calls), 2)
+            if record.graphs.recording:  # and recorded by now: only replayed
+                replayed = self.milliseconds(lambda _: record.graphs(dict, False), self.calls)
+                graph = round(replayed, 2)
             ahead.close()
         finally:
             _use_norm(KEPT)
@@ -112,6 +112,7 @@ class Timing:
         shape = plan.unet()
         base = Base(shape, plan.size_px, fresh_unet(shape, seed=0).state_dict(), "0")
         recognizer = fresh_recognizer(4 if plan.toy else 32, seed=0).to(self.device).eval()
+        codes = Codes(ThreeNumbers().to(self.device), kind.tuned)
         return RestorerTask(
             network_of(kind, base, plan),
             sampler,
@@ -119,8 +120,7 @@ class Timing:
             self.device,
             batch=plan.batch,
             seed=0,
-            encoder=Codes().to(self.device) if kind.needs_code else None,
-            tuned=kind.needs_code,
+            codes=codes if kind.needs_code else None,
             judge_width=8 if plan.toy else 48,
         )
 

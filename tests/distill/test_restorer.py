@@ -3,8 +3,10 @@
 import pytest
 import torch
 from pytorch_msssim import ms_ssim
+from tests.shipped import CODES
 
 from edgekit.core.errors import BadInput, EdgekitError
+from edgekit.distill.identity.encoder import fresh_encoder
 from edgekit.distill.restorer.bases import read_base, write_base
 from edgekit.distill.restorer.diffusion import noised, picture_of, sampled, velocity_of
 from edgekit.distill.restorer.one_step import Form, Given, memory_bytes, one_step
@@ -16,7 +18,8 @@ from edgekit.distill.restorer.recognizer import (
     identity_distance,
 )
 from edgekit.distill.restorer.ship import Enroller, Program, feeds_of, input_ports
-from edgekit.distill.restorer.tasks import ENCODER_LR, RestorerTask
+from edgekit.distill.restorer.stages import CodeEncoder
+from edgekit.distill.restorer.tasks import ENCODER_LR, Codes, RestorerTask
 from edgekit.distill.restorer.terms import MultiScaleSSIM, Terms, TermWeights
 from edgekit.distill.restorer.unet import TOY, UNetShape, fresh_unet, take_weights
 from edgekit.distill.students.cost import count_parameters
@@ -86,20 +89,8 @@ def test_nobody_enrolled_gives_what_the_network_without_references_gives():
     assert torch.allclose(alone, cos * cos * pictures(2) - sin * plain, atol=1e-5)
 
 
-class OneLayer(torch.nn.Module):
-    """Stands for an identity encoder where a test needs none that is any good."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.Linear(3, 32 * 256)
-
-    def forward(self, references, mask):
-        return self.layer(references.mean((1, 3, 4))).view(-1, 32, 256)
-
-
 def test_an_encoder_that_is_trained_on_moves_slowly_and_is_held_to_what_tells_people_apart():
-    torch.manual_seed(0)
-    encoder = OneLayer()
+    codes = Codes(CodeEncoder(fresh_encoder(CODES, seed=0)), tuned=True)
     task = RestorerTask(
         fresh_phone(TOY_PHONE, seed=0),
         None,
@@ -107,19 +98,18 @@ def test_an_encoder_that_is_trained_on_moves_slowly_and_is_held_to_what_tells_pe
         torch.device("cpu"),
         batch=4,
         seed=0,
-        encoder=encoder,
-        tuned=True,
+        codes=codes,
         lr=1e-3,
     )
-    batch = {"references": torch.rand(4, 2, 3, 8, 8), "mask": torch.ones(4, 2, dtype=torch.bool)}
+    batch = {"references": pictures(4, 2), "mask": torch.ones(4, 2, dtype=torch.bool)}
     batch["mask"][3] = False
     task.learners["network"].use_rate(1e-3)
 
-    same = task._moved(batch, encoder(batch["references"], batch["mask"]))
-    alike = task._moved(batch, encoder(batch["references"], batch["mask"])[:1].expand(4, -1, -1))
+    same = task._moved(batch, codes.of(batch))
+    alike = task._moved(batch, codes.of(batch)[:1].expand(4, -1, -1))
 
     rates = {len(g["params"]): g["lr"] for g in task.learners["network"].optimizer.param_groups}
-    assert rates[2] == pytest.approx(ENCODER_LR)
+    assert rates[len(list(codes.encoder.parameters()))] == pytest.approx(ENCODER_LR)
     assert max(rates.values()) == pytest.approx(1e-3)
     assert float(same) == pytest.approx(0, abs=0.05)  # bfloat16 where there is hardware for it
     assert float(alike) > 0.5

@@ -9,9 +9,9 @@ and noise on every call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol, TypeAlias, get_args, runtime_checkable
+from typing import NamedTuple, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,6 @@ from edgekit.distill.restorer.recipe import Conditioning as Conditioning
 from edgekit.distill.restorer.unet import ATTENTIONS, UNet, UNetShape, fresh_unet, take_weights
 
 CODE_TOKENS, CODE_WIDTH = 32, 256
-Encoder: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""References (B x R x 3 x S x S in [-1, 1]) and their mask (B x R) to codes (B x 32 x 256)."""
 
 
 class Given(NamedTuple):

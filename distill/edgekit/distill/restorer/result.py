@@ -62,6 +62,16 @@ SAMPLES = {"memory": 6}
 
 
 @dataclass(frozen=True, slots=True)
+class KnownEncoder:
+    """An identity encoder and the student folder that holds it."""
+
+    network: CodeEncoder
+    folder: Path
+    sha256: str
+    """Of its program: only codes made by it mean anything to its restorer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Inputs:
     """A checked run before any work."""
 
@@ -72,10 +82,8 @@ class Inputs:
     base: Base | None
     turbo: TurboRestorer | None
     base_name: str
-    encoder: CodeEncoder | None
-    encoder_sha256: str | None
-    """Of its program: only codes made by it mean anything to this restorer."""
-    encoder_folder: Path | None
+    encoder: KnownEncoder | None
+    """Of the codes that this restorer takes."""
     sha256: str
     licences: dict[str, Any]
 
@@ -102,7 +110,8 @@ def _feeds(
 ) -> dict[str, np.ndarray[Any, Any]]:
     code = None
     if inputs.encoder is not None:
-        code = inputs.encoder.cpu()(batch.references.cpu(), batch.reference_mask.cpu())
+        coder = inputs.encoder.network.cpu()
+        code = coder(batch.references.cpu(), batch.reference_mask.cpu())
     feeds = feeds_of(network, batch.references, batch.reference_mask, code)
     return {"image": as_photos(batch.degraded), **feeds}
 
@@ -130,9 +139,9 @@ def ship_restorer(
     references: dict[str, Any] = {"form": kind, "places": recipe.places, "code_bytes": 2 * 32 * 256}
     parts = {}
     if kind in ("code", "phone"):
-        assert inputs.encoder_folder is not None
-        references["encoder_sha256"] = inputs.encoder_sha256
-        copy_student(inputs.encoder_folder, folder / "identity")
+        assert inputs.encoder is not None
+        references["encoder_sha256"] = inputs.encoder.sha256
+        copy_student(inputs.encoder.folder, folder / "identity")
         parts = {"identity": "identity"}
     if isinstance(network, PhoneRestorer):
         references["shape"] = shape_facts(network.generator.shape)
@@ -168,7 +177,7 @@ def ship_restorer(
 def tuned_encoder(inputs: Inputs, folder: Path) -> Inputs:
     """Write the encoder that was trained on as a student, and return the inputs with it."""
     assert inputs.encoder is not None
-    encoder = inputs.encoder.encoder.cpu()
+    encoder = inputs.encoder.network.encoder.cpu()
     side = encoder.shape.size_px
     if not complete(folder, kind=KIND, recipe_sha256=inputs.sha256):
         train = drawn(_sampler(inputs.recipe, inputs.train[0]), ENCODED, 0).rows.cpu()
@@ -185,7 +194,7 @@ def tuned_encoder(inputs: Inputs, folder: Path) -> Inputs:
         )
         write_encoder_of(folder, encoder, samples, test.images, facts)
     sha256 = student_sha256(folder / PROGRAM, read_manifest(folder, kind=KIND))
-    return replace(inputs, encoder_folder=folder, encoder_sha256=sha256)
+    return replace(inputs, encoder=replace(inputs.encoder, folder=folder, sha256=sha256))
 
 
 def _resized(images: Tensor, side: int) -> Tensor:
@@ -248,7 +257,7 @@ def _scores(
     batch = FaceBatch(*(part.cpu() for part in batch))
     code = None
     if inputs.encoder is not None:
-        code = inputs.encoder.cpu()(batch.references, batch.reference_mask)
+        code = inputs.encoder.network.cpu()(batch.references, batch.reference_mask)
     made = []
     for i in range(0, len(batch.target), 8):
         part = slice(i, i + 8)

@@ -15,6 +15,7 @@ A folder that is complete for the same recipe, faces, base and encoder is left a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from edgekit.distill.restorer.recipe import RestorerRecipe, stage_seconds
 from edgekit.distill.restorer.result import (
     TURBO_KIND,
     Inputs,
+    KnownEncoder,
     ship_enroller,
     ship_restorer,
     ship_turbo,
@@ -55,6 +57,7 @@ from edgekit.distill.restorer.stages import (
     recognizer_stage,
     restorer_stage,
 )
+from edgekit.distill.restorer.tasks import Codes
 from edgekit.distill.restorer.terms import TermWeights
 from edgekit.distill.restorer.turbo import TurboRestorer, turbo_restorer
 from edgekit.distill.restorer.unet import UNet
@@ -124,16 +127,17 @@ def _checked(
             f"{base} was trained at {found.size_px} pixels, not {recipe.size_px}",
             hint=f"add --size {found.size_px}, or leave --base out",
         )
-    coder, coder_sha256 = None, None
+    coder = None
     if encoder is not None and needs_code:
         network, facts = read_encoder(encoder)
-        coder, coder_sha256 = CodeEncoder(network), student_sha256(encoder / PROGRAM, facts)
+        sha256 = student_sha256(encoder / PROGRAM, facts)
+        coder = KnownEncoder(CodeEncoder(network), encoder, sha256)
     values = {
         "format": FORMAT,
         "recipe": recipe.values(),
         "faces": [manifest["recipe_sha256"] for manifest in manifests],
         "base": base_name,
-        "encoder": coder_sha256,
+        "encoder": None if coder is None else coder.sha256,
     }
     licences: dict[str, Any] = {}
     for folder, manifest in zip(faces, manifests, strict=True):
@@ -157,8 +161,6 @@ def _checked(
         turbo,
         base_name,
         coder,
-        coder_sha256,
-        encoder if coder is not None else None,
         value_sha256(values),
         licences,
     )
@@ -243,15 +245,17 @@ def _made(inputs: Inputs, out: Path, stop_at: float, report: Report) -> dict[str
         _or_end(left or None)
         one.eval()
 
-    coded = inputs.encoder if recipe.conditioning == "code" else None
-    tunes = {"restorer": recipe.tuned and coded is not None}
-    tunes["phone"] = recipe.tuned and wanted["phone"] and coded is None
+    known = inputs.encoder
+    codes = None if known is None else Codes(known.network, recipe.tuned)
     if network is not None:
-        trained(network, "restorer", encoder=coded, tuned=tunes["restorer"])
+        first = codes if recipe.conditioning == "code" else None
+        trained(network, "restorer", codes=first)
+        if first is not None:  # the second network takes the codes that the first one learned
+            codes = replace(first, tuned=False)
     if wanted["phone"]:
         phone = phone_of(plan)
-        trained(phone, "phone", encoder=inputs.encoder, tuned=tunes["phone"], teacher=network)
-    if any(tunes.values()):
+        trained(phone, "phone", codes=codes, teacher=network)
+    if known is not None and recipe.tuned:
         inputs = tuned_encoder(inputs, out / "checkpoint" / "identity")
     made: dict[str, Any] = {}
     if wanted["phone"]:

@@ -21,6 +21,7 @@ from edgekit.distill.restorer.recognizer import Recognizer, fresh_recognizer
 from edgekit.distill.restorer.tasks import (
     RESTORER_LR,
     BaseTask,
+    Codes,
     InTurns,
     Pictures,
     RecognizerTask,
@@ -170,14 +171,15 @@ def restorer_stage(
     seconds: float,
     *,
     stage: str = "restorer",
-    encoder: CodeEncoder | None = None,
-    tuned: bool = False,
+    codes: Codes | None = None,
     teacher: nn.Module | None = None,
 ) -> bool:
     """Train a one-step restorer; False if the process must end first.
 
-    A `tuned` encoder is trained with it, and knows only this restorer's codes afterwards.
+    The encoder of its `codes` is frozen afterwards, whether it was trained on or not.
     """
+    if codes is not None:
+        codes.encoder.to(place.device)
     task = RestorerTask(
         network,
         plan.sampler(sets),
@@ -185,15 +187,14 @@ def restorer_stage(
         place.device,
         batch=plan.batch,
         seed=plan.seed,
-        encoder=None if encoder is None else encoder.to(place.device),
-        tuned=tuned,
+        codes=codes,
         teacher=teacher,
         judge_width=8 if plan.toy else 48,
         lr=PHONE_LR if isinstance(network, PhoneRestorer) else plan.lr,
     )
     whole = place.run(task, stage, seconds)
-    if encoder is not None:
-        encoder.requires_grad_(False)
+    if codes is not None:
+        codes.encoder.requires_grad_(False)
     return whole
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import torch
@@ -17,7 +18,7 @@ from edgekit.distill.losses.adversarial import discriminator_loss
 from edgekit.distill.restorer.attention import Memory, Seen
 from edgekit.distill.restorer.diffusion import noised, velocity_of
 from edgekit.distill.restorer.landmarks import landmark_loss
-from edgekit.distill.restorer.one_step import Encoder, OneStep, Restorer
+from edgekit.distill.restorer.one_step import OneStep, Restorer
 from edgekit.distill.restorer.recognizer import EMBEDDING, Recognizer, cosface_loss
 from edgekit.distill.restorer.terms import Terms as PictureTerms
 from edgekit.distill.restorer.terms import fooled
@@ -193,6 +194,21 @@ def as_batch(drawn: FaceBatch, device: torch.device) -> Batch:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """Where the codes of a restorer come from, and whether training moves that too."""
+
+    encoder: nn.Module
+    """References (B x R x 3 x S x S in [-1, 1]) and their mask (B x R) to codes (B x 32 x 256)."""
+    tuned: bool = False
+    """The encoder is trained on with the restorer, and fits no other one afterwards."""
+
+    def of(self, batch: Batch) -> Tensor:
+        """Return the codes of a batch, in float32."""
+        code: Tensor = self.encoder(batch["references"], batch["mask"])
+        return code.float()
+
+
 class RestorerTask:
     """A one-step network learns to restore; a judge of patches learns beside it."""
 
@@ -205,29 +221,27 @@ class RestorerTask:
         *,
         batch: int,
         seed: int,
-        encoder: Encoder | None = None,
-        tuned: bool = False,
+        codes: Codes | None = None,
         teacher: nn.Module | None = None,
         lr: float = RESTORER_LR,
         judge_width: int = 48,
     ) -> None:
-        """`network` is a `Restorer`; `encoder` makes the codes of one that takes a code.
+        """`network` is a `Restorer`, and `codes` are for one that takes a code.
 
-        A `tuned` encoder, which must be a module then, is trained with the network. A `teacher`,
-        another `Restorer`, adds the distance to its pictures of the same portraits.
+        A `teacher`, another `Restorer`, adds the distance to its pictures of the same portraits.
         """
         self.device, self.sampler, self.seed, self.count = device, sampler, seed, batch
         self.network = placed(network, device)
-        self.encoder, self.tuned = encoder, tuned
+        self.codes = codes
         self.teacher = None if teacher is None else placed(teacher, device).requires_grad_(False)
         self.norms = any(isinstance(part, nn.BatchNorm2d) for part in self.network.modules())
         self.terms = terms.to(device)
         learns = self.network
         self.before: nn.Module | None = None
-        if tuned:
-            coder = cast(nn.Module, encoder)
-            self.before = deepcopy(coder).requires_grad_(False)
-            learns = nn.ModuleDict({"network": self.network, "encoder": coder.requires_grad_(True)})
+        if codes is not None and codes.tuned:
+            self.before = deepcopy(codes.encoder).requires_grad_(False)
+            both = {"network": self.network, "encoder": codes.encoder.requires_grad_(True)}
+            learns = nn.ModuleDict(both)
         self.learners = {"network": Learner(learns, lr, slower={"encoder": ENCODER_LR / lr})}
         self.judge: nn.Module | None = None
         if terms.weights.adversarial:
@@ -235,11 +249,11 @@ class RestorerTask:
             self.learners["judge"] = Learner(self.judge, RIVAL_LR, beta=RIVAL_BETA)
 
     def batch(self, step: int) -> Batch:
-        """Return targets, degraded forms, references, and codes if there is an encoder."""
+        """Return targets, degraded forms, references, and codes if they stay what they are."""
         batch = as_batch(self.sampler.at(step, self.count, seed=self.seed), self.device)
-        if self.encoder is not None and not self.tuned:
+        if self.codes is not None and not self.codes.tuned:
             with torch.no_grad():
-                batch["code"] = self.encoder(batch["references"], batch["mask"]).float()
+                batch["code"] = self.codes.of(batch)
         return batch
 
     def phase(self, share: float) -> Hashable:
@@ -255,8 +269,8 @@ class RestorerTask:
         seen = Seen() if watched else None
         code = batch.get("code")
         with half(self.device):
-            if self.encoder is not None and self.tuned:
-                code = self.encoder(batch["references"], batch["mask"]).float()
+            if self.codes is not None and self.codes.tuned:
+                code = self.codes.of(batch)
             given = restorer.given(batch["references"], batch["mask"], code)
             made = restorer.restored(batch["degraded"], given, seen)
         made = made.float()
@@ -284,7 +298,7 @@ class RestorerTask:
         lose what tells people apart.
         """
         with torch.no_grad(), half(self.device):
-            before = cast(nn.Module, self.before)(batch["references"], batch["mask"]).float()
+            before = Codes(cast(nn.Module, self.before)).of(batch)
         known_B1 = batch["mask"].any(1, keepdim=True).float()
         count = known_B1.sum().clamp(min=1.0)
         now_BC, before_BC = code.flatten(1), before.flatten(1)
