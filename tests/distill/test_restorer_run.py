@@ -223,6 +223,23 @@ def test_the_network_for_phones_is_trained_without_a_larger_one(faces, tmp_path)
 
 
 @needs.KORNIA
+def test_a_frozen_encoder_ships_as_it_was(faces, tmp_path):
+    shape = IdentityShape(size_px=32, layers=1, refine=0, expand=1)
+    small = load_faces(faces, size_px=32)
+    facts = StudentFacts(name="identity", recipe_sha256="0" * 64)
+    write_encoder(tmp_path / "encoder", fresh_encoder(shape, seed=0), small, small, facts)
+    line = f"distill --student restorer --form phone --frozen-encoder --faces {faces} --steps 1"
+    places = ["--encoder", f"{tmp_path}/encoder", "-o", f"{tmp_path}/run"]
+
+    status = edgekit([*line.split(), *places])
+
+    assert status == 0
+    program = (tmp_path / "encoder" / "student.pt2").read_bytes()
+    assert (tmp_path / "run" / "identity" / "student.pt2").read_bytes() == program
+    assert "tuned = false" in (tmp_path / "run" / "recipe.toml").read_text()
+
+
+@needs.KORNIA
 def test_with_references_as_ports_an_onnx_file_is_the_same_function(made, tmp_path):
     bundle = export_student(
         made,

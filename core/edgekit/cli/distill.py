@@ -32,6 +32,8 @@ def distill(
     ctx: typer.Context,
     out: Path | None = typer.Option(
         None,
+        "--out",
+        "-o",
         help="Run folder to write; an unfinished one is continued.  [default: runs/NAME]",
     ),
     concept: str | None = typer.Option(None, help="The edit in the teacher's words."),
@@ -110,6 +112,12 @@ def distill(
     encoder: Path | None = typer.Option(
         None, help="restorer: identity encoder, for --form code, --form phone and --phone."
     ),
+    frozen_encoder: bool = typer.Option(
+        False,
+        "--frozen-encoder",
+        help="restorer: leave the identity encoder as it is, so that its codes fit other restorers "
+        "too; by default a copy of it is trained on.",
+    ),
     phone: bool = typer.Option(
         False, "--phone", help="restorer: also distill it into a network for phones."
     ),
@@ -152,6 +160,7 @@ def distill(
         "form": form,
         "base": base,
         "encoder": encoder,
+        "frozen_encoder": frozen_encoder,
         "phone": phone,
         "severity": severity,
         "places": places,
@@ -196,7 +205,8 @@ def distill(
         return
     if wrong := [key for key, value in of_restorer.items() if value]:
         raise EdgekitError(
-            f"--{wrong[0]} is for a restorer", hint="add --student restorer, or leave it out"
+            f"--{wrong[0].replace('_', '-')} is for a restorer",
+            hint="add --student restorer, or leave it out",
         )
     from edgekit.distill.recipe import read_recipe, recipe_for
 

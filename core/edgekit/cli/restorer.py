@@ -10,7 +10,10 @@ import typer
 
 from edgekit.cli.common import RUNS, ConsoleReport, note, planned, refuse_others, show
 
-SHARED = ("out", "student", "faces", "form", "base", "encoder", "phone", "severity", "places")
+SHARED = (
+    "out", "student", "faces", "form", "base", "encoder", "frozen_encoder", "phone", "severity",
+    "places",
+)  # fmt: skip
 """Options that a restorer takes besides those of its recipe."""
 
 
@@ -31,6 +34,7 @@ def restorer(
         profile=shared["profile"] or "cpu",
         conditioning=chosen["form"],
         phone=chosen["phone"] or None,
+        tuned=False if chosen["frozen_encoder"] else None,
         severity=chosen["severity"],
         places=chosen["places"],
         **given,
