@@ -38,7 +38,7 @@ def asset_folder(name: str) -> Path:
 
 
 MADE = {
-    "identity": "edgekit identity train FACES -o runs/identity",
+    "identity": "edgekit identity train FACES --seconds 900 -o runs/identity",
     "restorer": "edgekit distill --student restorer --faces FACES --phone --encoder runs/identity",
     "things": "edgekit distill --student mesh --teacher runs/views",
 }
