@@ -2,8 +2,8 @@ import EdgeKitCore
 import EdgeKitStudio
 import SwiftUI
 
-/// The photo before the edit on the left of a divider, after it on the right. A finger drags the
-/// divider, VoiceOver adjusts it, arrow keys move it.
+/// The photo as it was on the left of a divider, edited or with its faces restored on the right. A
+/// finger drags the divider, VoiceOver adjusts it, arrow keys move it.
 struct CompareView: View {
   let studio: Studio
   @FocusState private var isFocused: Bool
@@ -15,7 +15,10 @@ struct CompareView: View {
       } else {
         ContentUnavailableView(
           "No photo yet", systemImage: "photo",
-          description: Text("Choose one, take a sample picture or open the camera."))
+          description: Text(
+            studio.isPortrait
+              ? "Choose one that shows a face."
+              : "Choose one, take a sample picture or open the camera."))
       }
     }
     .frame(maxWidth: .infinity)

@@ -16,7 +16,16 @@ struct ContentView: View {
       layout {
         CompareView(studio: studio)
         Form {
-          Section { sources }
+          Section {
+            sources
+          } footer: {
+            if studio.isPortrait {
+              Text(
+                "What comes back is a likely face, not proof of how somebody looked. "
+                  + "Restore people who agreed."
+              )
+            }
+          }
           if studio.isBase { ConceptSection(studio: studio) }
           EngineSection(studio: studio)
           Section("Latency") {
@@ -55,6 +64,17 @@ struct ContentView: View {
     PhotosPicker(selection: $picked, matching: .images) {
       Label("Choose a photo", systemImage: "photo.on.rectangle")
     }
+    if !studio.isPortrait { liveSources }
+    Picker("Longer side", selection: longest) {
+      ForEach(studio.isPortrait ? [1024, 2048, 4096] : [256, 512, 1024], id: \.self) { side in
+        Text("\(side) px").tag(Int?.some(side))
+      }
+      Text("As it is").tag(Int?.none)
+    }
+  }
+
+  /// What an editor of pictures has beside photos: landscapes and the camera.
+  @ViewBuilder private var liveSources: some View {
     Menu {
       ForEach(SampleScene.allCases) { scene in
         Button(scene.label) {
@@ -73,12 +93,6 @@ struct ContentView: View {
         systemImage: studio.isLive ? "stop.circle" : "camera")
     }
     .disabled(studio.phase != .ready)
-    Picker("Longer side", selection: longest) {
-      Text("256 px").tag(Int?.some(256))
-      Text("512 px").tag(Int?.some(512))
-      Text("1024 px").tag(Int?.some(1024))
-      Text("As it is").tag(Int?.none)
-    }
   }
 
   private var longest: Binding<Int?> {
@@ -94,7 +108,8 @@ struct ContentView: View {
       if let photo = studio.after {
         ShareLink(
           item: EditedPicture(photo: photo),
-          preview: SharePreview("Edited photo", image: picture(of: photo)))
+          preview: SharePreview(
+            studio.isPortrait ? "Restored photo" : "Edited photo", image: picture(of: photo)))
       }
     }
   }

@@ -19,7 +19,7 @@ NEEDED = {"tflite": "android", "onnx": "onnx"}
 """Engine -> the target whose files it runs."""
 RUN_BY = {"android": ("onnx",), "ios": ("ios",)}
 """App for phones -> the targets whose files it runs."""
-SHOWN = {"android": ("restorer",), "ios": ()}
+SHOWN = {"android": ("restorer",), "ios": ("restorer",)}
 """App for phones -> what it shows of the students that ship."""
 
 

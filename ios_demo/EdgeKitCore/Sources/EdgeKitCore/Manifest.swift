@@ -204,6 +204,7 @@ public struct Manifest: Decodable, Sendable, Equatable {
   /// What a screen calls the bundle.
   public var title: String {
     if adapterInput != nil { return "One base, many concepts" }
+    if isPortrait { return "Restore faces" }
     return prompt.isEmpty ? name : prompt
   }
 }

@@ -4,6 +4,9 @@ import Foundation
 private let feather = 0.15
 /// The crop's light is compared on so many cells a side: coarser than any feature of a face.
 private let cells = 4
+/// Change of a face, in levels, up to which all of the photo's finer detail stays, and from which
+/// on none does.
+private let kept = (low: 4.0, high: 8.0)
 
 extension Photo {
   /// A copy in which `restored` takes the place of `crop`, which `matrix` cut out: in the photo's
@@ -12,7 +15,9 @@ extension Photo {
     precondition(crop.size == restored.size && crop.width == crop.height, "squares of one size")
     let side = crop.width
     let length = Double(side)
-    let face = inLight(of: crop, restored)
+    var face = inLight(of: crop, restored)
+    let detail = detailKept(face, crop)
+    for at in face.indices { face[at] -= detail * Double(crop.bytes[at]) }
     let back = Affine(matrix.a, matrix.b, 0, matrix.d, matrix.e, 0).inverse
     let ends = [Point(0, 0), Point(length, 0), Point(0, length), Point(length, length)].map {
       back($0 - Point(matrix.c, matrix.f))
@@ -42,7 +47,7 @@ extension Photo {
         for k in 0..<3 {
           let sum = k == 0 ? seen.r : k == 1 ? seen.g : seen.b
           let level = Double(bytes[at + k])
-          let mixed = level + share * (sum / seen.weight - level)
+          let mixed = level + share * (sum / seen.weight - (1 - detail) * level)
           made.bytes[at + k] = UInt8(min(max((mixed + 0.5).rounded(.down), 0), 255))
         }
       }
@@ -80,6 +85,21 @@ private struct Seen {
 private func edge(_ share: Double) -> Double {
   let inside = min(max(min(share, 1 - share) / feather, 0), 1)
   return inside * inside * (3 - 2 * inside)
+}
+
+/// How much of what is finer than the crop stays, from 0 to 1: all where the face changes little.
+private func detailKept(_ face: [Double], _ crop: Photo) -> Double {
+  let side = crop.width
+  let inner = (side / 8)..<(side - side / 8)
+  var sum = 0.0
+  for y in inner {
+    for at in ((y * side + inner.lowerBound) * 3)..<((y * side + inner.upperBound) * 3) {
+      let change = face[at] - Double(crop.bytes[at])
+      sum += change * change
+    }
+  }
+  let change = (sum / Double(3 * inner.count * inner.count)).squareRoot()
+  return min(max((kept.high - change) / (kept.high - kept.low), 0), 1)
 }
 
 /// `restored` as levels with the light and colour of `crop`, which vary slowly.

@@ -32,7 +32,7 @@ public struct FaceBars: Sendable {
   func refusal(_ face: Face) -> EdgekitError? {
     if face.side < least {
       return EdgekitError(
-        "is \(decimals(face.side, 0)) pixels large, less than \(decimals(least, 0))",
+        "is \(Int(face.side)) pixels large, less than \(decimals(least, 0))",
         hint: "choose a photo taken from nearer, or a larger copy of it")
     }
     if abs(face.yaw) > mostYaw {
@@ -55,6 +55,7 @@ public struct FaceBars: Sendable {
 
 extension Editor {
   /// Restore the faces of a photo one after another, the largest first, and put each back into it.
+  /// Each is cut out of the photo as it was given: no face is restored twice.
   ///
   /// Throws, in words, if there is no face or none that can be restored.
   public func portrait(
@@ -71,13 +72,16 @@ extension Editor {
     var (made, latency, notes) = (photo, Latency(pre: findMs), [String]())
     var refusals = faces.compactMap { bars.refusal($0) }
     let possible = faces.filter { bars.refusal($0) == nil }
-    let chosen = possible.prefix(bars.most)
-    var (done, softest) = (0, 0.0)
-    for (index, face) in chosen.enumerated() {
+    var (done, left, softest) = (0, 0, 0.0)
+    for (index, face) in possible.enumerated() {
+      guard done < bars.most else {
+        left = possible.count - index
+        break
+      }
       try Task.checkCancellation()
-      await report(index, chosen.count)
+      await report(index, min(possible.count, bars.most))
       let began = clock.wallMs()
-      let crop = FaceCrop(made, five: face.five, side: tile.width)
+      let crop = FaceCrop(photo, five: face.five, side: tile.width)
       if let refusal = bars.refusal(crop, of: photo.size) {
         refusals.append(refusal)
         continue
@@ -97,10 +101,12 @@ extension Editor {
     if done == 0, let first = refusals.first {
       throw EdgekitError("the face \(first.what)", hint: first.hint)
     }
-    if possible.count > bars.most {
-      notes.append("\(possible.count) faces were found: the \(bars.most) largest are restored.")
+    if left > 0 {
+      notes.append(
+        "At most \(bars.most) faces of a photo are restored, the largest: \(left) more "
+          + "\(left == 1 ? "is" : "are") left as before.")
     }
-    for refusal in refusals { notes.append("One face is left as it was: it \(refusal.what).") }
+    for refusal in refusals { notes.append("One face is left as before: it \(refusal.what).") }
     if softest > bars.soft * Double(tile.width) {
       notes.append(
         "A face fills \(decimals(softest, 0)) pixels of the photo and the restorer makes "

@@ -32,6 +32,8 @@ public final class Studio {
   public internal(set) var before: Photo?
   public internal(set) var after: Photo?
   public internal(set) var latency: Latency?
+  /// What was restored in the photo that is shown; nil for an editor's picture.
+  public internal(set) var portrait: Portrait?
   public internal(set) var progress: Double?
   /// Where the divider stands: the share of the width that shows the photo before the edit.
   public internal(set) var split = 0.5
@@ -51,7 +53,10 @@ public final class Studio {
   @ObservationIgnored let clock: Clock
   @ObservationIgnored let system: Int
   @ObservationIgnored let historyFile: URL?
+  @ObservationIgnored private var sizedForFaces = false
   @ObservationIgnored var editor: Editor?
+  /// Of a portrait bundle: what finds faces.
+  @ObservationIgnored var nets: FaceNets?
   @ObservationIgnored var source: Photo?
   @ObservationIgnored var running: Task<Void, Never>?
   @ObservationIgnored var frameInFlight = false
@@ -93,18 +98,31 @@ public final class Studio {
   /// Whether the open bundle switches between concepts.
   public var isBase: Bool { bundle?.manifest.adapterInput != nil }
 
+  /// Whether the open bundle restores faces in photos: no camera, no concepts.
+  public var isPortrait: Bool { bundle?.manifest.isPortrait ?? false }
+
   public func choose(bundle index: Int) async {
     guard bundles.indices.contains(index) else { return }
-    bundleIndex = index
+    open(index)
     let manifest = bundles[index].manifest
-    models = manifest.runnable(formats: loader.formats, system: system)
-    (firstConcept, secondConcept) = (manifest.concepts.first?.name ?? "", nil)
     guard let best = models.first else {
       release()
       return fail(
         "\(manifest.name) holds no file that this device runs — export it with --target ios")
     }
     await choose(model: best.path)
+  }
+
+  private func open(_ index: Int) {
+    let manifest = bundles[index].manifest
+    bundleIndex = index
+    models = manifest.runnable(formats: loader.formats, system: system)
+    (firstConcept, secondConcept) = (manifest.concepts.first?.name ?? "", nil)
+    if manifest.isPortrait { isLive = false }
+    // A face needs its pixels; an edit of the whole photo needs time for each of them.
+    if manifest.isPortrait != sizedForFaces {
+      (longest, sizedForFaces) = (manifest.isPortrait ? 2048 : 512, manifest.isPortrait)
+    }
   }
 
   public func choose(model path: String) async {
@@ -127,8 +145,10 @@ public final class Studio {
     say("Loading \(entry.path).")
     do {
       let made = try await Editor(bundle, entry, on: unit, by: loader, clock: clock)
+      let finding = try await loadedNets(of: bundle)
       guard mine == generation else { return }  // something else was chosen meanwhile
-      editor = made
+      let isAnother = editor.map { $0.bundle.url != bundle.url } ?? true
+      (editor, nets) = (made, finding)
       checkLine = ""
       let model = made.model
       engineLine =
@@ -137,10 +157,12 @@ public final class Studio {
         + (model.note.isEmpty ? "" : " \(model.note)")
       phase = .ready
       say("Ready.")
+      if isAnother { await fit() }
       await useConcepts()
     } catch {
       guard mine == generation else { return }
       if let kept = editor {
+        if let index = bundles.firstIndex(where: { $0.url == kept.bundle.url }) { open(index) }
         (phase, modelPath) = (.ready, kept.entry.path)
         say(sentence(of: error), error: true)
       } else {
@@ -149,11 +171,18 @@ public final class Studio {
     }
   }
 
+  /// The nets of a portrait bundle; those that are loaded serve each of its files.
+  private func loadedNets(of bundle: BundleFolder) async throws -> FaceNets? {
+    guard bundle.manifest.isPortrait else { return nil }
+    if let nets, editor?.bundle.url == bundle.url { return nets }
+    return try await FaceNets(of: bundle, by: loader, system: system, clock: clock)
+  }
+
   /// Let go of the model: on a memory warning, or when the app goes to the background. Pictures stay.
   public func release() {
     generation += 1
     running?.cancel()
-    editor = nil
+    (editor, nets) = (nil, nil)
     engineLine = ""
     isLive = false
     phase = .empty

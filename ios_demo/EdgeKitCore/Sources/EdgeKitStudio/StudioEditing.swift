@@ -60,11 +60,17 @@ extension Studio {
   }
 
   private func prepare() async {
+    guard source != nil else { return }
+    await fit()
+    await editAgain()
+  }
+
+  /// Show the photo in the chosen size, not yet edited.
+  func fit() async {
     guard let source else { return }
     let size = source.size.limited(to: longest)
     before = await Task.detached { source.shrunk(to: size) }.value
-    after = nil
-    await editAgain()
+    (after, portrait) = (nil, nil)
   }
 
   /// Edit what is shown; an edit under way is dropped for it.
@@ -82,11 +88,12 @@ extension Studio {
 
   private func edit(_ photo: Photo, by editor: Editor) async throws {
     defer { progress = nil }
+    if editor.bundle.manifest.isPortrait { return try await restore(photo, by: editor) }
     let made = try await editor.edit(photo) { [weak self] done, total in
       await self?.told(done, total)
     }
     try Task.checkCancellation()
-    (before, after, latency) = (photo, made.photo, made.latency)
+    (before, after, latency, portrait) = (photo, made.photo, made.latency, nil)
     say("Done.")
   }
 
@@ -94,15 +101,41 @@ extension Studio {
     if total > 4, !isLive { progress = Double(done) / Double(total) }
   }
 
+  private func restore(_ photo: Photo, by editor: Editor) async throws {
+    guard let nets else { return say("Wait for the model.", error: true) }
+    (after, portrait) = (nil, nil)
+    say("Looking for faces.")
+    let made = try await editor.portrait(photo, finder: nets.finder) { [weak self] index, count in
+      await self?.restoring(index, of: count)
+    }
+    try Task.checkCancellation()
+    (before, after, latency, portrait) = (photo, made.photo, made.latency, made)
+    let faces =
+      made.restored == 1 ? "One face is restored." : "\(made.restored) faces are restored."
+    say(([faces] + made.notes).joined(separator: " "))
+  }
+
+  private func restoring(_ index: Int, of count: Int) {
+    if count > 1 { progress = Double(index) / Double(count) }
+    say("Restoring face \(index + 1) of \(count).")
+  }
+
   /// The line below the picture: how long each part took, the first call apart.
   public var latencyLine: String {
     guard let latency, let photo = after, let editor else { return "No photo yet." }
     let each = latency.model / Double(max(latency.tiles, 1))
+    let first = "the file's first call took \(decimals(editor.model.firstMs, 1)) ms"
+    if let portrait {
+      return "\(photo.width) x \(photo.height): finding faces \(decimals(portrait.findMs, 1)) ms, "
+        + "cutting out \(decimals(latency.pre - portrait.findMs, 1)) ms, "
+        + "model \(decimals(latency.model, 1)) ms (\(latency.tiles) "
+        + "\(latency.tiles == 1 ? "face" : "faces"), \(decimals(each, 1)) ms each), "
+        + "putting back \(decimals(latency.post, 1)) ms; \(first)"
+    }
     return "\(photo.width) x \(photo.height): preparing \(decimals(latency.pre, 1)) ms, "
       + "model \(decimals(latency.model, 1)) ms (\(latency.tiles) "
       + "\(latency.tiles == 1 ? "tile" : "tiles"), \(decimals(each, 1)) ms each), "
-      + "finishing \(decimals(latency.post, 1)) ms; "
-      + "the file's first call took \(decimals(editor.model.firstMs, 1)) ms"
+      + "finishing \(decimals(latency.post, 1)) ms; \(first)"
   }
 
   // MARK: The divider
@@ -121,6 +154,7 @@ extension Studio {
 
   public func startLive() {
     guard editor != nil else { return say("Wait for the model.", error: true) }
+    guard !isPortrait else { return say("Faces are restored in photos — choose one", error: true) }
     running?.cancel()
     (isLive, framesShown, framesDropped, source) = (true, 0, 0, nil)
     say("Live: frames that come while one is edited are dropped.")

@@ -16,14 +16,19 @@ struct LiteRTLoader: EngineLoader {
   }
 }
 
-/// The library's one open model. An engine that was overtaken says so instead of answering.
+/// The library, which holds one open model: another one's turn opens that again.
 private actor LiteRT {
   static let shared = LiteRT()
 
   private var started = false
-  private var generation = 0
+  private var current: URL?
 
   func open(_ entry: ModelEntry, at url: URL) throws -> LiteRTEngine {
+    try turn(to: url)
+    return LiteRTEngine(entry: entry, url: url)
+  }
+
+  private func turn(to url: URL) throws {
     if !started {
       guard let library = ProcessInfo.processInfo.environment["EDGEKIT_LITERT"] else {
         throw EdgekitError("EDGEKIT_LITERT is not set", hint: "set it to libLiteRt.so")
@@ -31,15 +36,14 @@ private actor LiteRT {
       try tried(crunner_start(library))
       started = true
     }
-    generation += 1
+    guard current != url else { return }
+    current = nil
     try tried(crunner_open(url.path, 1))
-    return LiteRTEngine(entry: entry, generation: generation)
+    current = url
   }
 
-  func run(_ feeds: [String: Tensor], _ mine: Int) throws -> [String: Tensor] {
-    guard mine == generation else {
-      throw EdgekitError("another model was opened", hint: "open this one again")
-    }
+  func run(_ feeds: [String: Tensor], _ url: URL) throws -> [String: Tensor] {
+    try turn(to: url)
     for index in 0..<crunner_num_inputs() {
       let name = String(cString: crunner_name(1, index))
       let bytes = crunner_bytes(1, index)
@@ -70,9 +74,9 @@ private actor LiteRT {
 
 private struct LiteRTEngine: Engine {
   let entry: ModelEntry
-  let generation: Int
+  let url: URL
 
   func run(_ feeds: [String: Tensor]) async throws -> [String: Tensor] {
-    try await LiteRT.shared.run(feeds, generation)
+    try await LiteRT.shared.run(feeds, url)
   }
 }

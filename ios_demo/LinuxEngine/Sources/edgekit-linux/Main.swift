@@ -7,6 +7,8 @@ import Foundation
 ///     edgekit-linux autorun BUNDLES                 as the app does when EDGEKIT_AUTORUN asks for it
 ///     edgekit-linux edit BUNDLE FILE IN W H OUT [CONCEPT=WEIGHT ...]
 ///                                                   raw RGB bytes in and out, through the studio's editor
+///     edgekit-linux portrait BUNDLES IN W H OUT     what the studio shows when that photo is chosen
+///     edgekit-linux faces BUNDLE FILE W H           the faces that it finds, largest first
 ///     edgekit-linux screens BUNDLES OUT             what the app's screens would show, as files
 @main
 struct Main {
@@ -32,6 +34,10 @@ struct Main {
       try await screens(URL(fileURLWithPath: words[1]), URL(fileURLWithPath: words[2]))
     case "edit" where words.count >= 7:
       try await edit(words)
+    case "portrait" where words.count == 6:
+      try await portrait(words)
+    case "faces" where words.count == 5:
+      try await faces(words)
     default:
       throw EdgekitError("unknown words", hint: "see Main.swift")
     }
@@ -42,8 +48,7 @@ struct Main {
     guard let entry = bundle.manifest.models.first(where: { $0.path == words[2] }),
       let width = Int(words[4]), let height = Int(words[5])
     else { throw EdgekitError("no such file or size", hint: "see the manifest") }
-    let bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: words[3])))
-    let photo = Photo(size: Size(height: height, width: width), bytes: bytes)
+    let photo = try photo(at: words[3], Size(height: height, width: width))
     let editor = try await Editor(bundle, entry, on: .all, by: LiteRTLoader())
     let weights = words.dropFirst(7).compactMap { word -> (name: String, weight: Double)? in
       let parts = word.split(separator: "=")
@@ -58,8 +63,51 @@ struct Main {
       "tiles": made.latency.tiles, "pre_ms": made.latency.pre, "model_ms": made.latency.model,
       "post_ms": made.latency.post, "lost": lost,
     ]
-    let line = try JSONSerialization.data(withJSONObject: facts, options: .sortedKeys)
+    try tell(facts)
+  }
+
+  private static func photo(at path: String, _ size: Size) throws -> Photo {
+    Photo(size: size, bytes: [UInt8](try Data(contentsOf: URL(fileURLWithPath: path))))
+  }
+
+  private static func tell(_ value: Any) throws {
+    let line = try JSONSerialization.data(withJSONObject: value, options: .sortedKeys)
     print(String(decoding: line, as: UTF8.self))
+  }
+
+  /// Choose a photo as a person would; what is written is what the screen then shows.
+  @MainActor
+  private static func portrait(_ words: [String]) async throws {
+    guard let width = Int(words[3]), let height = Int(words[4]) else {
+      throw EdgekitError("no such size", hint: "give pixels")
+    }
+    let studio = Studio(loader: LiteRTLoader(), system: 99)
+    await studio.start(bundlesIn: URL(fileURLWithPath: words[1]))
+    let photo = try photo(at: words[2], Size(height: height, width: width))
+    await studio.show(photo)
+    if let after = studio.after { try Data(after.bytes).write(to: URL(fileURLWithPath: words[5])) }
+    try tell(
+      [
+        "status": studio.status, "error": studio.statusIsError, "latency": studio.latencyLine,
+        "restored": studio.portrait?.restored ?? 0, "notes": studio.portrait?.notes ?? [],
+        "find_ms": studio.portrait?.findMs ?? 0, "title": studio.title,
+      ] as [String: Any])
+  }
+
+  private static func faces(_ words: [String]) async throws {
+    guard let width = Int(words[3]), let height = Int(words[4]) else {
+      throw EdgekitError("no such size", hint: "give pixels")
+    }
+    let bundle = try BundleFolder(at: URL(fileURLWithPath: words[1]))
+    let nets = try await FaceNets(of: bundle, by: LiteRTLoader(), system: 99)
+    let photo = try photo(at: words[2], Size(height: height, width: width))
+    let found = try await nets.finder.faces(in: photo).map { face -> [String: Any] in
+      [
+        "five": face.five.flatMap { [$0.x, $0.y] }, "score": face.score, "side": face.side,
+        "yaw": face.yaw,
+      ]
+    }
+    try tell(found)
   }
 
   /// Use the studio as a person would, and write down what it shows.

@@ -11,12 +11,14 @@ from edgekit.core.errors import BadInput, EdgekitError, TargetUnsupported
 from edgekit.core.manifest import BundleManifest, read_bundle, write_bundle
 from edgekit.core.progress import Report, silent
 from edgekit.core.store import MANIFEST, prepared_folder, read_json, size_bytes
-from edgekit.runtime.apps.forms import NOT_SHOWN, check_edits_photos
+from edgekit.runtime.apps.forms import NOT_SHOWN, check_edits_photos, check_restores_alone
+from edgekit.runtime.apps.ios_nets import check_nets, write_nets
 
 FORMATS = ("mlpackage", "aimodel")
 PROJECT = "EdgeKitDemo.xcodeproj"
 SOURCES = ("App", "EdgeKitCore", PROJECT, "Info.plist", "README.md")
 BUNDLES = "Bundles"
+RESTORER = "restorer"
 _LEFT_OUT = shutil.ignore_patterns(".build", ".swiftpm", "xcuserdata", "DerivedData", ".DS_Store")
 
 
@@ -50,19 +52,26 @@ def build_project(bundles: Sequence[Path], out: Path, *, report: Report = silent
     """Write the iOS demo with `bundles` to `out`.
 
     A project that is there keeps its sources, which may have been changed, and gets new bundles. A
-    bundle keeps its Core ML and Core AI files, its concepts and its golden vectors.
+    bundle keeps its Core ML and Core AI files, its concepts and its golden vectors; a restorer gets
+    the nets that find faces as its parts.
 
     Raises BadInput for a damaged bundle or a folder of something else, TargetUnsupported for a
-    bundle without a file for iOS or of a form that the app cannot show; `out` is then as it was.
+    bundle without a file for iOS or of a form that the app cannot show, DependencyMissing for a
+    restorer without what writes these nets; `out` is then as it was.
     """
     manifests = [read_bundle(folder, check_files=True) for folder in bundles]
     for manifest in manifests:
-        check_edits_photos(manifest, "iOS")
+        if manifest.form == RESTORER:
+            check_restores_alone(manifest, "iOS")
+        else:
+            check_edits_photos(manifest, "iOS")
         if not _models(manifest):
             raise TargetUnsupported(
                 f"{manifest.name} holds no file that an iPhone runs",
                 hint="export it with --target ios",
             )
+    if any(manifest.form == RESTORER for manifest in manifests):
+        check_nets()
     fresh = not (out / PROJECT).exists()
     if fresh and out.is_dir() and any(out.iterdir()):
         raise BadInput(f"{out} holds something else than the iOS demo", hint="choose another --out")
@@ -113,7 +122,8 @@ def _copied_bundles(
             else:
                 shutil.copyfile(folder / path, place)
         models = tuple(model for model in manifest.models if model.format in FORMATS)
-        kept = manifest.model_copy(update=NOT_SHOWN | {"models": models})
+        parts = write_nets(out / name) if manifest.form == RESTORER else ()
+        kept = manifest.model_copy(update=NOT_SHOWN | {"models": models, "parts": parts})
         write_bundle(out / name, kept)
     report("bundles", len(bundles), len(bundles))
 
