@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,9 @@ REQUIRED = "EDGEKIT_REQUIRE_ANDROID"
 SIZE = 32
 LINES = "bench.jsonl"
 """What RealModelTest's benchmark wrote."""
-CLASSES = ("GoldenTest", "CoreTest", "RealModelTest")
+CLASSES = ("GoldenTest", "FacesTest", "CoreTest", "RealModelTest")
+PORTRAITS = ("PortraitTest",)
+"""What needs the nets that find faces: tests.android.portraits."""
 
 
 def installed() -> Tools:
@@ -93,13 +95,15 @@ def compiled_tests(kit: Tools, code: Code) -> Path:
     return place
 
 
-def junit(kit: Tools, code: Code, classes: list[Path], bundles: Path) -> str:
-    """Run every test against `classes` (the app's) and return what JUnit said; fails with it."""
+def junit(
+    kit: Tools, code: Code, classes: list[Path], bundles: Path, tests: Sequence[str] = CLASSES
+) -> str:
+    """Run `tests` against `classes` (the app's) and return what JUnit said; fails with it."""
     jars = [compiled_tests(kit, code), kit.kotlin_library, *classes]
     jars += [kit.jar("junit4"), kit.jar("hamcrest")]
     done = kit.java(
         "org.junit.runner.JUnitCore",
-        *(f"dev.edgekit.core.{name}" for name in CLASSES),
+        *(f"dev.edgekit.core.{name}" for name in tests),
         jars=jars,
         options=[
             *("-Xverify:all", "-XX:+UseSerialGC", "-Xshare:auto"),

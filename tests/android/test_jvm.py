@@ -14,8 +14,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from tests import needs
 from tests.android.jvm import (
+    CLASSES,
     LINES,
+    PORTRAITS,
     REQUIRED,
     compiled_tests,
     count,
@@ -24,11 +27,13 @@ from tests.android.jvm import (
     junit,
     made_bundles,
 )
+from tests.android.portraits import made_portraits
 from tests.conftest import write_bundle
 
 from edgekit.benchmarks.devices.samples import samples_of
 from edgekit.cli.main import run
 from edgekit.core.errors import BadInput
+from edgekit.core.face_nets import NETS
 from edgekit.runtime.apps.android import PASSWORD, apksigner, build_android
 from edgekit.runtime.apps.android_assets import LIST
 from edgekit.runtime.apps.android_code import Code, built_code, facts, kotlin
@@ -36,7 +41,7 @@ from edgekit.runtime.apps.android_tools import Tools, called, sources
 from edgekit.runtime.apps.android_zip import misaligned
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("android")]
-TESTS = 36
+TESTS, OF_PORTRAITS = 43, 8
 """Fewer would mean that a test was lost on the way."""
 
 
@@ -56,6 +61,12 @@ def bundles(kit, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def portraits(bundles) -> Path:
+    """The restorer that ships, exported beside the other bundles."""
+    return made_portraits(bundles)
+
+
+@pytest.fixture(scope="module")
 def whole() -> None:
     """Skips unless everything was asked for: an APK takes a minute of processor time."""
     if not os.environ.get(REQUIRED):
@@ -63,10 +74,11 @@ def whole() -> None:
 
 
 @pytest.fixture(scope="module")
-def apk(whole, kit, bundles, tmp_path_factory) -> Path:
-    """An app with a single model and a base, made by the command."""
+def apk(whole, kit, bundles, portraits, tmp_path_factory) -> Path:
+    """An app with a single model, a base and a restorer, made by the command."""
     out = tmp_path_factory.mktemp("apk") / "demo.apk"
-    words = ["app", bundles / "single", bundles / "base", "--target", "android", "--out", out]
+    words = ["app", bundles / "single", bundles / "base", portraits, "--target", "android"]
+    words += ["--out", out]
     assert run([str(word) for word in [*words, "-q"]]) == 0
     return out
 
@@ -82,6 +94,15 @@ def test_the_core_and_real_inference_on_the_jvm(kit, code, bundles):
     assert min(found.first_ms, found.loads_ms[0], found.peak_kb, *found.wall_ms) > 0
 
 
+@needs.FACES
+def test_a_photo_of_a_face_is_restored_on_the_jvm_as_by_edgekit_restore(
+    kit, code, bundles, portraits
+):
+    classes = [code.classes, kit.onnxruntime / "classes.jar"]
+
+    assert count(junit(kit, code, classes, bundles, PORTRAITS)) >= OF_PORTRAITS
+
+
 def test_the_same_tests_pass_on_the_bytecode_taken_from_the_signed_apk(
     kit, code, bundles, apk, tmp_path
 ):
@@ -90,7 +111,7 @@ def test_the_same_tests_pass_on_the_bytecode_taken_from_the_signed_apk(
         names = set(held.namelist())
 
     assert {"dev/edgekit/core/Editor.class", "ai/onnxruntime/OrtSession.class"} <= names
-    assert count(junit(kit, code, [back], bundles)) >= TESTS
+    assert count(junit(kit, code, [back], bundles, [*CLASSES, *PORTRAITS])) >= TESTS + OF_PORTRAITS
 
 
 def test_the_apk_is_signed_by_schemes_2_and_3_and_aligned(kit, apk):
@@ -147,6 +168,8 @@ def test_the_apk_holds_the_bundles_their_concepts_and_the_notices(apk):
 
     assert f"assets/{LIST}" in names
     assert "assets/bundles/toy/manifest.json" in names
+    assert "assets/bundles/restorer/onnx/restorer.fp32.onnx" in names
+    assert {f"assets/nets/{net.name}.onnx" for net in NETS} <= names
     assert len([n for n in names if n.startswith("assets/bundles/base/adapters/")]) == 2
     assert not any(name.endswith((".tflite", ".mlpackage")) for name in names)
     assert {"assets/NOTICE.txt", "lib/arm64-v8a/libonnxruntime.so"} <= names
@@ -156,12 +179,15 @@ def test_the_apk_holds_the_bundles_their_concepts_and_the_notices(apk):
 def test_the_same_input_gives_the_same_bytes_and_other_processors_their_libraries(
     kit, bundles, apk, tmp_path
 ):
-    again = build_android([bundles / "single", bundles / "base"], tmp_path / "again.apk")
+    held = [bundles / name for name in ("single", "base", "portraits")]
+    again = build_android(held, tmp_path / "again.apk")
     emulator = build_android([bundles / "base"], tmp_path / "x86.apk", abis=["x86_64"])
 
     assert again.apk.read_bytes() == apk.read_bytes()
     with zipfile.ZipFile(emulator.apk) as held:
-        libraries = [name for name in held.namelist() if name.startswith("lib/")]
+        names = held.namelist()
+    libraries = [name for name in names if name.startswith("lib/")]
+    assert not [name for name in names if name.startswith("assets/nets/")]
     assert {name.split("/")[1] for name in libraries} == {"x86_64"}
 
 

@@ -15,15 +15,17 @@ import android.widget.SeekBar
 import android.widget.Spinner
 import android.widget.TextView
 import dev.edgekit.core.Bundle
+import dev.edgekit.core.EdgekitError
 import dev.edgekit.core.Edited
 import dev.edgekit.core.Editor
+import dev.edgekit.core.Manifest
 import dev.edgekit.core.Photo
 import dev.edgekit.core.mixed
 import dev.edgekit.engine.DeviceEngines
 import java.io.File
 import java.util.concurrent.CountDownLatch
 
-/** The editor: a photo or the camera, a model, its concepts, and what an edit took. */
+/** The editor: a photo or the camera, a model, its concepts, and what an edit took. Of a restorer: photos of faces alone. */
 class MainActivity : Activity() {
     private val studio get() = (application as DemoApp).studio
     private val picture: BeforeAfterView by lazy { findViewById(R.id.picture) as BeforeAfterView }
@@ -41,10 +43,11 @@ class MainActivity : Activity() {
         button(R.id.choose) { choosePhoto() }
         button(R.id.sample) {
             stopCamera()
-            show(null, sampleScene())
+            showSample()
         }
         button(R.id.camera) { if (camera == null) askForCamera() else stopCamera() }
         button(R.id.share) { share() }
+        button(R.id.save) { save() }
         button(R.id.bench) {
             stopCamera()
             startActivity(Intent(this, BenchActivity::class.java))
@@ -96,13 +99,25 @@ class MainActivity : Activity() {
 
     private fun fillModels() = guarded {
         val manifest = (bundle() ?: return@guarded).manifest
-        text(R.id.title).text = if (manifest.adapter != null) getString(R.string.base_title) else manifest.prompt.ifEmpty { manifest.name }
+        text(R.id.title).text = title(manifest)
+        text(R.id.subtitle).setText(if (manifest.restores) R.string.portrait_subtitle else R.string.subtitle)
+        findViewById(R.id.camera).visibility = if (manifest.restores) View.GONE else View.VISIBLE
+        if (manifest.restores) {
+            stopCamera()
+            if (side() in 1 until FACES_PX) spinner(R.id.side).setSelection(SIDES.indexOf(FACES_PX))
+        }
         spinner(R.id.file).fill(manifest.runnable(DeviceEngines.formats).map { it.title }, 0) { openModel() }
         findViewById(R.id.concepts).visibility = if (manifest.adapter == null) View.GONE else View.VISIBLE
         val prompts = manifest.concepts.map { it.prompt }
         spinner(R.id.first).fill(prompts, 0) { useConcepts() }
         spinner(R.id.second).fill(listOf(getString(R.string.none)) + prompts, 0) { useConcepts() }
         openModel()
+    }
+
+    private fun title(manifest: Manifest): String = when {
+        manifest.restores -> getString(R.string.portrait_title)
+        manifest.adapter != null -> getString(R.string.base_title)
+        else -> manifest.prompt.ifEmpty { manifest.name }
     }
 
     /** Load the chosen file; the one before goes when the new one is there. */
@@ -154,8 +169,10 @@ class MainActivity : Activity() {
 
     override fun onActivityResult(request: Int, result: Int, data: Intent?) {
         super.onActivityResult(request, result, data)
-        if (request != PHOTO || result != RESULT_OK) return
-        source = data?.data
+        val place = data?.data
+        if (result != RESULT_OK || place == null) return
+        if (request == SAVE) return saveTo(place)
+        source = place
         showAgain()
     }
 
@@ -167,21 +184,36 @@ class MainActivity : Activity() {
         val uri = source
         val longest = side()
         if (uri == null) {
-            sample?.let { show(null, it) }
+            sample?.let { show(null, it, isCrop) }
         } else {
             studio.run(::failed, { photo: Photo -> show(uri, photo.toBitmap()) }) { readPhoto(this, uri, longest) }
         }
     }
 
-    private var before: Bitmap? = null
+    /** A landscape, or for a restorer the next face of its golden vectors, which are crops already. */
+    private fun showSample() {
+        if (bundle()?.manifest?.restores != true) return show(null, sampleScene())
+        val number = samples++
+        studio.run(::failed, { crop: Photo -> show(null, crop.toBitmap(), crop = true) }) { studio.slot.current().sample(number) }
+    }
 
-    private fun show(uri: Uri?, bitmap: Bitmap) {
+    private var before: Bitmap? = null
+    private var isCrop = false
+    private var samples = 0
+
+    private fun show(uri: Uri?, bitmap: Bitmap, crop: Boolean = false) {
         source = uri
+        isCrop = crop
         sample = if (uri == null) bitmap else null
         before = bitmap.limited(side())
+        unedited()
+        edit()
+    }
+
+    private fun unedited() {
         edited = null
         picture.show(before, null)
-        edit()
+        for (id in KEEP) findViewById(id).isEnabled = false
     }
 
     /** Edit what is shown; a call during an edit makes one more, not a queue. */
@@ -193,9 +225,17 @@ class MainActivity : Activity() {
             return
         }
         busy = true
-        studio.run(::failed, { made: Edited -> finished(shown, made) }) {
-            studio.slot.current().edit(shown.toPhoto()) { done, total ->
-                if (total > 4) studio.onScreen { say(getString(R.string.tile_of, done, total)) }
+        val crop = isCrop
+        if (bundle()?.manifest?.restores == true) say(getString(R.string.finding))
+        studio.run({ words -> unedited(); failed(words) }, { made: Edited -> finished(shown, made) }) {
+            val editor = studio.slot.current()
+            val photo = shown.toPhoto()
+            val restores = editor.bundle.manifest.restores
+            if (crop && restores && photo.width == editor.tile.width) editor.editCrop(photo)
+            else editor.edit(photo) { done, total ->
+                if (restores || total > 4) {
+                    studio.onScreen { say(getString(if (restores) R.string.face_of else R.string.tile_of, done, total)) }
+                }
             }
         }
     }
@@ -208,17 +248,18 @@ class MainActivity : Activity() {
         }
         if (shown !== before) return
         present(shown, made)
-        say(getString(R.string.done))
+        say(if (made.faces == 0) getString(R.string.done) else (listOf(getString(R.string.faces_done, made.faces)) + made.notes).joinToString("; "))
     }
 
     private fun present(shown: Bitmap, made: Edited) {
         edited = made.photo
         picture.show(shown, made.photo.toBitmap())
-        findViewById(R.id.share).isEnabled = true
+        for (id in KEEP) findViewById(id).isEnabled = true
         val spent = made.spent
+        val words = if (made.faces > 0) R.string.latency_faces else R.string.latency
         studio.run(::failed, { first: Double ->
             text(R.id.latency).text = getString(
-                R.string.latency, made.photo.width, made.photo.height, spent.pre, spent.model, spent.tiles,
+                words, made.photo.width, made.photo.height, spent.find + spent.pre, spent.model, spent.tiles,
                 spent.model / spent.tiles, spent.post, first,
             )
         }) { studio.slot.current().firstMs ?: 0.0 }
@@ -274,13 +315,27 @@ class MainActivity : Activity() {
         say(getString(R.string.done))
     }
 
+    private fun fileName() = (bundle()?.name ?: "edgekit").replace(Regex("[^A-Za-z0-9_-]"), "-") + ".png"
+
     private fun share() {
         val made = edited ?: return
-        val name = (bundle()?.name ?: "edgekit").replace(Regex("[^A-Za-z0-9_-]"), "-")
-        val file = File(ShareProvider.folder(this), "$name.png")
-        studio.run(::failed, { _: Boolean -> startActivity(ShareProvider.intent(this, file)) }) {
-            file.outputStream().use { made.toBitmap().compress(Bitmap.CompressFormat.PNG, 100, it) }
+        val file = File(ShareProvider.folder(this), fileName())
+        studio.run(::failed, { _: Unit -> startActivity(ShareProvider.intent(this, file)) }) { file.outputStream().use { made.writePng(it) } }
+    }
+
+    /** Ask where the edited photo is to be kept; the system writes there for the app, so that no permission is needed. */
+    private fun save() = guarded {
+        try {
+            val asked = Intent(Intent.ACTION_CREATE_DOCUMENT).addCategory(Intent.CATEGORY_OPENABLE).setType("image/png")
+            startActivityForResult(asked.putExtra(Intent.EXTRA_TITLE, fileName()), SAVE)
+        } catch (error: ActivityNotFoundException) {
+            throw EdgekitError("this device has no app that keeps files", "use Share", error)
         }
+    }
+
+    private fun saveTo(place: Uri) {
+        val made = edited ?: return failed(getString(R.string.nothing_to_save))
+        studio.run(::failed, { _: Unit -> say(getString(R.string.saved)) }) { writePhoto(this, made, place) }
     }
 
     private fun failed(words: String) {
@@ -296,7 +351,12 @@ class MainActivity : Activity() {
     private companion object {
         const val PHOTO = 1
         const val PERMISSION = 2
+        const val SAVE = 3
         const val SOURCE = "source"
         val SIDES = listOf(256, 512, 1024, 0)
+
+        /** Longer side of a photo in which faces are looked for: in a smaller one they are soon too small. */
+        const val FACES_PX = 1024
+        val KEEP = listOf(R.id.share, R.id.save)
     }
 }

@@ -15,6 +15,7 @@ import dev.edgekit.core.Photo
 import dev.edgekit.core.fitted
 import java.io.File
 import java.io.IOException
+import java.io.OutputStream
 import kotlin.math.sin
 
 fun Photo.toBitmap(): Bitmap = Bitmap.createBitmap(toArgb(), width, height, Bitmap.Config.ARGB_8888)
@@ -49,6 +50,22 @@ fun readPhoto(context: Context, uri: Uri, longest: Int): Photo {
         throw EdgekitError("the photo may no longer be read", "choose it again", error)
     } finally {
         copy.delete()
+    }
+}
+
+fun Photo.writePng(out: OutputStream) {
+    toBitmap().compress(Bitmap.CompressFormat.PNG, 100, out)
+}
+
+/** Write a photo where the user chose; throws [EdgekitError] if nothing can be written there. */
+fun writePhoto(context: Context, photo: Photo, place: Uri) {
+    try {
+        val stream = context.contentResolver.openOutputStream(place) ?: throw IOException("no answer")
+        stream.use { photo.writePng(it) }
+    } catch (error: IOException) {
+        throw EdgekitError("the photo cannot be saved there (${error.message})", "choose another place", error)
+    } catch (error: SecurityException) {
+        throw EdgekitError("the photo may not be saved there", "choose another place", error)
     }
 }
 

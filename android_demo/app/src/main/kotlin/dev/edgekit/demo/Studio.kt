@@ -15,12 +15,16 @@ import dev.edgekit.core.JsonError
 import dev.edgekit.core.JsonObject
 import dev.edgekit.core.ModelEntry
 import dev.edgekit.core.ModelSlot
+import dev.edgekit.core.NetFiles
 import dev.edgekit.engine.DeviceEngines
 import java.io.File
 import java.io.IOException
 import java.util.concurrent.Executors
 
-/** What the screens share: the bundles, the one loaded model, and the one thread that uses it. */
+/**
+ * What the screens share: the bundles, the one loaded model, and the one thread that uses it. The nets that find faces
+ * come and go with a restorer's model.
+ */
 class Studio(private val context: Context) {
     private val worker = Executors.newSingleThreadExecutor { Thread(it, "edgekit") }
     private val screen = Handler(Looper.getMainLooper())
@@ -32,7 +36,10 @@ class Studio(private val context: Context) {
     var accelerator: Accelerator = Accelerator.CPU
 
     /** Only the worker touches it. */
-    val slot = ModelSlot { bundle, entry -> Editor.open(bundle, entry, DeviceEngines, threads, accelerator) }
+    val slot = ModelSlot { bundle, entry -> Editor.open(bundle, entry, DeviceEngines, threads, accelerator, nets) }
+
+    /** The files of the nets that find faces: the app's own, for pushed bundles too. */
+    private val nets: NetFiles? by lazy { listed { NetFiles.parse(AssetSource(context.assets, "app", ""), it) } }
 
     /** Folders that `adb push` fills: bundles that replace or join those of the app, without building it again. */
     private val pushed: File? = context.getExternalFilesDir("bundles")
@@ -72,12 +79,16 @@ class Studio(private val context: Context) {
         return sources.map { Bundle(it) }
     }
 
-    private fun assetPaths(): List<Pair<String, String>> =
+    private fun assetPaths(): List<Pair<String, String>> = listed { text ->
+        JsonObject.parse(text).objects("bundles").map { it.text("name") to it.text("path") }
+    }.orEmpty()
+
+    /** What `read` makes of the list of the app's files; null if the app was built without one. */
+    private fun <T> listed(read: (String) -> T): T? =
         try {
-            val text = String(context.assets.open(LIST).use { it.readBytes() }, Charsets.UTF_8)
-            JsonObject.parse(text).objects("bundles").map { it.text("name") to it.text("path") }
+            read(String(context.assets.open(LIST).use { it.readBytes() }, Charsets.UTF_8))
         } catch (error: IOException) {
-            emptyList()
+            null
         } catch (error: JsonError) {
             throw EdgekitError("$LIST cannot be read: ${error.message}", "build the app again", error)
         }
@@ -98,7 +109,7 @@ class Studio(private val context: Context) {
     }
 }
 
-/** A bundle among the app's assets. */
+/** A folder among the app's assets; the empty path is all of them. */
 private class AssetSource(private val assets: AssetManager, override val name: String, private val path: String) : BundleSource {
-    override fun read(path: String): ByteArray = assets.open("${this.path}/$path").use { it.readBytes() }
+    override fun read(path: String): ByteArray = assets.open(File(this.path, path).path.trimStart('/')).use { it.readBytes() }
 }

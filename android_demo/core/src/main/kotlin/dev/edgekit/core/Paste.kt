@@ -4,12 +4,16 @@ import kotlin.math.ceil
 import kotlin.math.floor
 import kotlin.math.max
 import kotlin.math.min
+import kotlin.math.sqrt
 
 /** Width of the soft edge, as a share of the crop's side. */
 const val FEATHER = 0.15
 
 /** The crop's light is compared on so many cells a side: coarser than any feature of a face. */
 const val CELLS = 4
+
+/** Change of a face, in levels, up to which all of the photo's finer detail stays, and from which on none does. */
+val KEPT = 4.0 to 8.0
 
 /**
  * Put `restored` into `photo` in the place of `crop`, which `matrix` cut out, both squares of one size. Light and colour
@@ -19,6 +23,8 @@ fun paste(photo: Photo, crop: Photo, restored: Photo, matrix: Matrix) {
     val size = crop.width
     require(crop.height == size && restored.width == size && restored.height == size) { "needs two squares of one size" }
     val face = inLightOf(restored, crop)
+    val kept = detailKept(face, crop)
+    for (at in face.indices) face[at] -= kept * (crop.data[at].toInt() and 0xff)
     val back = matrix.inverse()
     val ends = corners(size.toDouble()).map { back.moved(it) }
     val left = max(floor(ends.minOf { it.x }).toInt(), 0)
@@ -46,11 +52,27 @@ fun paste(photo: Photo, crop: Photo, restored: Photo, matrix: Matrix) {
             val at = 3 * (y * photo.width + x)
             for (k in 0 until 3) {
                 val before = photo.data[at + k].toInt() and 0xff
-                val mixed = before + share * (sum[k] / weights - before)
+                val mixed = before + share * (sum[k] / weights - (1 - kept) * before)
                 photo.data[at + k] = floor(mixed + 0.5).coerceIn(0.0, 255.0).toInt().toByte()
             }
         }
     }
+}
+
+/** Return how much of what is finer than the crop stays, from 0 to 1: all where the face changes little. */
+private fun detailKept(face: DoubleArray, crop: Photo): Double {
+    val inner = (crop.width / 8).let { it until crop.width - it }
+    var sum = 0.0
+    for (y in inner) {
+        for (x in inner) {
+            for (at in 3 * (y * crop.width + x)..3 * (y * crop.width + x) + 2) {
+                val change = face[at] - (crop.data[at].toInt() and 0xff)
+                sum += change * change
+            }
+        }
+    }
+    val change = sqrt(sum / (3.0 * inner.count() * inner.count()))
+    return ((KEPT.second - change) / (KEPT.second - KEPT.first)).coerceIn(0.0, 1.0)
 }
 
 /** Return `restored` as levels with the light and colour of `crop`, which varies slowly. */
