@@ -1,6 +1,7 @@
 """Commands of somebody who trained nothing: toy weights lie where shipped ones would."""
 
 import json
+import os
 import shutil
 from functools import partial
 from pathlib import Path
@@ -102,6 +103,23 @@ def test_a_restorer_that_ships_alone_asks_for_no_encoder_and_takes_no_references
     assert refused == 7
     assert "restores without references" in why
     assert not Path("other.png").exists()
+
+
+def test_what_an_earlier_version_unpacked_goes_when_nobody_uses_it(edgekit, shelf, tmp_path):
+    shipped = shelf / "cache/shipped"
+    names = ("restorer-0123456789ab", "restorer-ba9876543210", "things-0123456789ab")
+    forgotten, in_use, of_another = (shipped / name for name in names)
+    for folder in (forgotten, in_use, of_another):
+        (folder / "bundle").mkdir(parents=True)
+    os.utime(forgotten, (0, 0))
+    os.utime(of_another, (0, 0))
+
+    code, _, said = edgekit("export", "shipped:restorer", "--target", "onnx", "--out", "made")
+
+    assert code == 0, said
+    assert not forgotten.exists()
+    assert in_use.exists()
+    assert of_another.exists()
 
 
 @pytest.mark.parametrize(("wrong", "warned"), [(0.25, False), (0.44, True)])

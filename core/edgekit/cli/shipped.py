@@ -1,7 +1,8 @@
 """The students that ship, for commands whose user trained nothing: unpacked and exported once.
 
 ``shipped:restorer`` stands where a run may stand. What is made of it lies in the user's cache, in
-a folder that is named after the asset, so that another version of the weights makes another one.
+a folder that is named after the asset, so that another version of the weights makes another one;
+the one that it replaces goes when nobody has used it for a day.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def shipped_student(name: str) -> Path:
 
     Raises BadInput if this installation lacks the asset or it was changed.
     """
-    folder = _place(name)
+    folder = _used(name)
     from edgekit.core import assets
     from edgekit.distill.shipped import needs_encoder, read_shipped, write_shipped  # loads torch
 
@@ -87,7 +88,7 @@ def bundle_at(
         return bundle_folder(path)
     # Apart, so that a site or a --precision of one day does not change what is opened the next.
     usual = not targets and list(precisions) == ["fp32"]
-    bundle = _place(name) / ("bundle" if usual else "files")
+    bundle = _used(name) / ("bundle" if usual else "files")
     if _holds(bundle, targets, precisions):
         return bundle
     start = time.perf_counter()
@@ -138,6 +139,16 @@ def _holds(bundle: Path, targets: Sequence[str], precisions: Sequence[str]) -> b
     made = {(model.target, model.precision) for model in found.models}
     made |= {(refusal.target, refusal.precision) for refusal in found.refused}
     return {(target, kind) for target in targets for kind in precisions} <= made
+
+
+def _used(name: str) -> Path:
+    """Return the folder in the cache, used from now on; those that it replaced may go."""
+    from edgekit.core.cache import drop_unused, touch
+
+    folder = _place(name)
+    touch(folder)
+    drop_unused(other for other in folder.parent.glob(f"{name}-*") if other != folder)
+    return folder
 
 
 def _place(name: str) -> Path:
