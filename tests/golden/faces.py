@@ -36,7 +36,11 @@ CASES = {
     "large in the photo": ([(22, 20), (52, 18), (38, 36), (27, 50), (50, 49)], 24),
     "at the border": ([(4, 8), (15, 6), (10, 13), (6, 19), (15, 18)], 32),
     "from the side": ([(40, 20), (46, 20), (48, 30), (42, 40), (46, 40)], 24),
+    "large, changed a little": ([(22, 20), (52, 18), (38, 36), (27, 50), (50, 49)], 24),
+    "at the border, hardly changed": ([(4, 8), (15, 6), (10, 13), (6, 19), (15, 18)], 32),
 }
+CHANGED = {"large, changed a little": 0.2, "at the border, hardly changed": 0.1}
+"""How far towards another picture a crop is restored; all the way where no share is named."""
 SEEN = {
     "face_detection_short_range": (
         896,
@@ -69,6 +73,8 @@ def text() -> str:
         matrix = crop_transform(five, size)
         crop = cut_out(photo, matrix, size)
         restored = np.ascontiguousarray(smooth_photos(1, size, seed=number)[0])
+        share = CHANGED.get(name, 1.0)
+        restored = np.round(crop + share * (restored.astype(np.float64) - crop)).astype(np.uint8)
         made = pasted(photo, crop, restored, matrix)
         rows.append(
             {

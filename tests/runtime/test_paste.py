@@ -27,18 +27,36 @@ def cut(photo: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     return cut_out(photo, matrix.astype(np.float32), size)
 
 
-@pytest.mark.parametrize("scale", [0.6, 1.0, 2.7])
-def test_a_crop_that_was_not_changed_gives_the_photo_back(photo, scale):
+@pytest.mark.parametrize("scale", [0.3, 0.6, 1.0, 2.7])
+def test_a_crop_that_was_not_changed_gives_the_very_photo_back(photo, scale):
     matrix = matrix_of(scale)
     size = round(float(scale * np.hypot(*(FIVE[1] - FIVE[0])) * 4))
     crop = cut(photo, matrix, size)
 
     made = pasted(photo, crop, crop, matrix)
 
-    difference = np.abs(made.astype(int) - photo)
     assert scale_of(matrix) == pytest.approx(scale, rel=0.05)
-    assert difference.mean() < 0.7
-    assert difference.max() < (40 if scale < 1 else 20)
+    assert np.array_equal(made, photo)
+
+
+def test_detail_finer_than_the_crop_stays_where_little_changes_and_goes_where_much_does(photo):
+    grain = np.random.default_rng(0).normal(0, 12, photo.shape)
+    grainy = np.clip(photo + grain, 0, 255).astype(np.uint8)
+    matrix = matrix_of(0.3)
+    size = round(float(0.3 * np.hypot(*(FIVE[1] - FIVE[0])) * 4))
+    crop = cut(grainy, matrix, size)
+    checks = np.where(np.indices((size, size)).sum(0)[..., None] % 2, 1.0, -1.0)
+    inside = (slice(60, 110), slice(55, 105))
+
+    left = []
+    for change in (1.0, 30.0):
+        other = np.clip(np.round(crop + change * checks), 0, 255).astype(np.uint8)
+        made = pasted(grainy, crop, other, matrix).astype(float) - photo
+        smooth = pasted(photo, crop, other, matrix).astype(float) - photo
+        left.append(float((made - smooth)[inside].std()))
+
+    assert left[0] > 0.8 * grain[inside].std()
+    assert left[1] < 0.5 * grain[inside].std()
 
 
 def test_pixels_outside_the_crop_are_untouched_and_inside_they_change(photo):

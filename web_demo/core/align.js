@@ -3,6 +3,8 @@
 /** Width of the soft edge of a pasted crop, as a share of its side; and cells a side on which light is compared. */
 export const FEATHER = 0.15;
 export const CELLS = 4;
+/** Change of a face, in levels, up to which all of the photo's finer detail stays, and from which on none does. */
+export const KEPT = [4, 8];
 
 /**
  * @typedef {[number, number]} Point x and y in pixels; the centre of the first pixel is (0.5, 0.5)
@@ -101,7 +103,9 @@ export function cutOut(photo, matrix, size) {
  */
 export function pasted(photo, crop, restored, matrix) {
   const size = crop.width;
-  const face = { width: size, height: size, data: inLightOf(restored, crop) };
+  const lit = inLightOf(restored, crop);
+  const kept = detailKept(lit, crop);
+  const face = { width: size, height: size, data: lit.map((level, at) => level - kept * crop.data[at]) };
   const back = inverse(matrix);
   const ends = [[0, 0], [size, 0], [0, size], [size, size]].map((end) => moved(back, end));
   const [left, top] = [0, 1].map((k) => Math.max(0, Math.floor(Math.min(...ends.map((end) => end[k])))));
@@ -127,12 +131,24 @@ export function pasted(photo, crop, restored, matrix) {
       const share = weights / (steps * steps);
       const at = (y * photo.width + x) * 3;
       for (let k = 0; k < 3; k++) {
-        const mixed = photo.data[at + k] + share * (sum[k] / weights - photo.data[at + k]);
+        const mixed = photo.data[at + k] + share * (sum[k] / weights - (1 - kept) * photo.data[at + k]);
         data[at + k] = clamp(Math.floor(mixed + 0.5), 255);
       }
     }
   }
   return { width: photo.width, height: photo.height, data };
+}
+
+/** Return how much of what is finer than the crop stays, from 0 to 1: all where the face changes little. */
+function detailKept(face, crop) {
+  const size = crop.width;
+  const edge = Math.floor(size / 8);
+  let sum = 0;
+  for (let y = edge; y < size - edge; y++) {
+    for (let at = (y * size + edge) * 3; at < (y * size + size - edge) * 3; at++) sum += (face[at] - crop.data[at]) ** 2;
+  }
+  const change = Math.sqrt(sum / (3 * (size - 2 * edge) ** 2));
+  return clamp((KEPT[1] - change) / (KEPT[1] - KEPT[0]), 1);
 }
 
 /** Return `restored` as floats with the light and colour of `crop`, which varies slowly. */
