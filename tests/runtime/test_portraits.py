@@ -105,13 +105,17 @@ def restorer(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def photos() -> dict[str, np.ndarray]:
-    """A photo with a face, two others of the same person, and one of nobody."""
+    """A photo with a face, two others of the same person, one with two faces, one of nobody."""
     from skimage import data
 
     whole = resized(np.ascontiguousarray(data.astronaut()), PHOTO_PX, PHOTO_PX)
     good = np.ascontiguousarray(whole[:, ::-1])
     bright = np.clip(whole[:220, 40:260].astype(int) + 40, 0, 255).astype(np.uint8)
-    return {"photo": whole, "good": good, "other": bright, "empty": np.full_like(whole, 90)}
+    small = resized(good, 200, 200)
+    both = np.concatenate([whole, np.full((PHOTO_PX, 200, 3), 90, np.uint8)], 1)
+    both[60:260, PHOTO_PX:] = small
+    made = {"photo": whole, "good": good, "other": bright, "both": both}
+    return {**made, "empty": np.full_like(whole, 90)}
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +178,30 @@ def test_the_command_puts_the_face_back_and_leaves_the_rest(restorer, files, pho
     assert load_photo(files / "crop.png").shape == (SIDE, SIDE, 3)
 
 
+def test_without_references_every_face_is_restored_and_with_largest_one(
+    restorer, photos, tmp_path, capsys
+):
+    """On the right another, smaller face; in the corner one too small to be a face."""
+    wide = np.full((PHOTO_PX, 2 * PHOTO_PX, 3), 90, np.uint8)
+    wide[:, :PHOTO_PX] = photos["photo"]
+    wide[40:280, 360:600] = resized(photos["good"], 240, 240)
+    wide[:40, 600:] = resized(photos["photo"], 40, 40)
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    line = ["restore", tmp_path / "wide.png", "--run", restorer, "--json", "-o"]
+
+    assert edgekit(*line, tmp_path / "all.png") == 0
+
+    said = capsys.readouterr()
+    assert json.loads(said.out)["faces"] == 2
+    changed = (load_photo(tmp_path / "all.png") != wide).any(2)
+    left, right = changed[:, :PHOTO_PX].mean(), changed[:, PHOTO_PX:].mean()
+    assert min(left, right) > 0.02
+    assert edgekit(*line, tmp_path / "one.png", "--largest") == 0
+    assert not (load_photo(tmp_path / "one.png") != wide)[:, PHOTO_PX:].any()
+    assert edgekit(*line, tmp_path / "none.png", "--reference", tmp_path / "wide.png") == 4
+    assert "2 faces are in the photo" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("photo", "words", "status", "sentence"),
     [
@@ -227,6 +255,30 @@ def test_faces_are_found_where_python_finds_them(seen, photos):
     points = np.array(seen["alone"]["face"]) * PHOTO_PX
     assert np.abs(points - face.five).max() < 1
     assert seen["alone"]["face"] == seen["known"]["face"]
+
+
+def test_every_face_of_a_photo_is_restored_and_shown_one_after_the_other(seen, photos):
+    from edgekit.distill.faces.detect import found_faces
+
+    whole = photos["both"]
+    height, width = whole.shape[:2]
+
+    made = np.array(seen["both"]["after"], np.uint8).reshape(height, width, 4)[..., :3]
+
+    changed = (made != whole).any(2)
+    wanted = found_faces(whole)
+    assert len(wanted) == len(seen["both"]["faces"]) == 2
+    for face, points in zip(wanted, seen["both"]["faces"], strict=True):
+        assert np.abs(np.array(points) * (width, height) - face.five).max() < 1
+        x, y = face.five.mean(0).astype(int)
+        assert changed[y - 15 : y + 15, x - 15 : x + 15].mean() > 0.5
+    assert "Restoring face 2 of 2." in seen["both"]["said"]
+    assert seen["both"]["said"][-1].startswith("2 faces restored. The good photos are used for")
+    assert "2 faces, " in seen["both"]["told"]
+    (first, *one), (second, *other), (third, *all_of_it) = seen["both"]["closeUp"]
+    assert (first, second, third) == ("Face 1 of 2.", "Face 2 of 2.", "The whole photo.")
+    assert one != other
+    assert all_of_it[0] == "matrix(1, 0, 0, 1, 0, 0)"
 
 
 def test_a_photo_is_restored_as_the_runtime_does_it(seen, restorer, photos):

@@ -26,6 +26,8 @@ LEAST_PX = 20
 LEAST_REFERENCE_PX = 40
 SOFT = 1.5
 """A face this much larger in the photo than the network's picture becomes visibly softer."""
+MOST_FACES = 8
+"""Of one photo, the largest ones."""
 
 
 @app.command()
@@ -61,16 +63,16 @@ def restore(
         bool, typer.Option("--crop", help="Write the face alone, upright and square.")
     ] = False,
     largest: Annotated[
-        bool, typer.Option("--largest", help="Of several faces in a photo take the largest.")
+        bool, typer.Option("--largest", help="Of several faces in a photo take the largest alone.")
     ] = False,
     aligned: Annotated[
         bool, typer.Option("--aligned", help="All photos are aligned crops: look for no face.")
     ] = False,
 ) -> None:
-    """Restore a face in a photo with the help of references of the same person.
+    """Restore the face in a photo with the help of references of the same person.
 
     The face is found, cut out, restored in one step and put back into the photo; what is around it
-    stays as it is. Without references the restorer does what it can alone.
+    stays as it is. Without references the restorer does what it can alone, for every face there is.
 
     Example: edgekit restore old.jpg --reference a.jpg --reference b.jpg -o new.png
     """
@@ -106,14 +108,19 @@ def restore(
     else:
         known = nobody(bundle)
         note("no references are given: the restorer works alone")
+    everybody = not (code or memory or references or largest or crop)
     whole = load_photo(photo)
+    count, face_px = 1, size_px
     if aligned:
         made = restored(bundle, center_square(whole, size_px), known)
     else:
-        face = _aligned(whole, photo, size_px, largest=largest, least_px=LEAST_PX)
-        made = restored(bundle, face.photo, known)
-        if not crop:
-            made = _put_back(whole, face, made)
+        if everybody:
+            faces = _everybody(whole, photo, size_px)
+        else:
+            faces = [_aligned(whole, photo, size_px, largest=largest, least_px=LEAST_PX)]
+        crops = [restored(bundle, face.photo, known) for face in faces]
+        made = crops[0] if crop else _put_back(whole, faces, crops)
+        count, face_px = len(faces), round(faces[0].native_px)
     save_photo(made, out)
     height, width = made.shape[:2]
     show(
@@ -121,23 +128,27 @@ def restore(
             "out": str(out),
             "model": bundle.entry.path,
             "references": len(references),
-            "face_px": size_px if aligned else round(face.native_px),
+            "faces": count,
+            "face_px": face_px,
         },
-        f"{out}: {width} x {height} pixels, the face by {bundle.entry.path}",
+        f"{out}: {width} x {height} pixels, {'the face' if count == 1 else f'{count} faces'} by "
+        f"{bundle.entry.path}",
     )
 
 
-def _put_back(photo: Photo, face: Aligned, made: Photo) -> Photo:
+def _put_back(photo: Photo, faces: list[Aligned], made: list[Photo]) -> Photo:
     from edgekit.runtime.paste import pasted
 
-    assert face.matrix is not None
-    size_px = made.shape[0]
-    if face.native_px > SOFT * size_px:
+    size_px = made[0].shape[0]
+    if faces[0].native_px > SOFT * size_px:
         note(
-            f"the face fills {face.native_px:.0f} pixels of the photo and the restorer makes "
-            f"{size_px}: it will be softer than its surroundings"
+            f"the face fills {faces[0].native_px:.0f} pixels of the photo and the restorer makes "
+            f"{size_px}: where it changes much, it will be softer than its surroundings"
         )
-    return pasted(photo, face.photo, made, face.matrix)
+    for face, new in zip(faces, made, strict=True):
+        assert face.matrix is not None
+        photo = pasted(photo, face.photo, new, face.matrix)
+    return photo
 
 
 def _enrolled(
@@ -182,6 +193,19 @@ def _apart(faces: list[Photo]) -> str:
     found = recognition.descriptors(faces)
     far = float(np.linalg.norm(found[:, None] - found[None], axis=-1).max())
     return f"distance {far:.2f}, of one person usually below 0.5" if far > recognition.SAME else ""
+
+
+def _everybody(photo: Photo, file: Path, size_px: int) -> list[Aligned]:
+    """Return the aligned faces of a photo; raises BadInput, naming the file, without one."""
+    from edgekit.distill.faces.align import Bars, all_aligned
+
+    try:
+        faces, left = all_aligned(photo, size_px, Bars(min_face_px=LEAST_PX), most=MOST_FACES)
+    except BadInput as problem:
+        raise BadInput(f"{file}: {problem.what}", hint=problem.hint) from problem
+    for reason in left:
+        note(reason)
+    return faces
 
 
 def _aligned(photo: Photo, file: Path, size_px: int, *, largest: bool, least_px: int) -> Aligned:

@@ -101,6 +101,32 @@ def aligned(photo: Photo, size_px: int, bars: Bars, *, given: Points | None = No
     return _cut(photo, size_px, bars, five, face)
 
 
+def all_aligned(
+    photo: Photo, size_px: int, bars: Bars, *, most: int
+) -> tuple[list[Aligned], list[str]]:
+    """Cut out every face of `photo`, the largest first, at most `most`; and say what was left out.
+
+    Raises FaceRefused if there is no face, or none that clears `bars`: for the largest one's
+    reason; DependencyMissing without the nets.
+    """
+    found = found_faces(photo)
+    if not found:
+        raise FaceRefused("no face was found", hint="use a photo in which the face is seen clearly")
+    faces, refused = [], []
+    for face in found[:most]:
+        try:
+            _check(face, bars)
+            faces.append(_cut(photo, size_px, bars, face.five, face))
+        except FaceRefused as problem:
+            refused.append(problem)
+    if not faces:
+        raise refused[0]
+    left = [f"a face is left as it is: {problem.what}" for problem in refused]
+    if len(found) > most:
+        left.append(f"{len(found) - most} smaller faces are left as they are, beyond {most}")
+    return faces, left
+
+
 def _check(face: Found, bars: Bars) -> None:
     if face.side_px < bars.min_face_px:
         raise FaceRefused(
