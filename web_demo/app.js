@@ -8,7 +8,7 @@ import { autorun, exportJson, forget, measured, remember, showRows, verdict } fr
 import { chosenWeights, showConcepts } from "./ui/concepts.js";
 import { $, download, guarded, on, options, say, shown } from "./ui/dom.js";
 import { FORM as MESH, showMeshScreen, wireMesh } from "./ui/mesh.js";
-import { enrolAgain, FORM as RESTORER, isSample, portraitChanged, portraitDone, showPortraitScreen, showSample, wirePortrait } from "./ui/portrait.js";
+import { enrolAgain, FORM as RESTORER, isSample, portraitChanged, portraitDone, portraitProgress, showPortraitScreen, showSample, wirePortrait } from "./ui/portrait.js";
 import { drawAfter, drawBefore, Latency, pixelsBefore, setSplit, showTiles } from "./ui/stage.js";
 
 const asked = new URLSearchParams(location.search);
@@ -170,18 +170,20 @@ async function editOnce(signal) {
   const { editor, source } = page;
   const image = pixelsBefore();
   const { width, height } = image;
+  const restorer = page.bundle.manifest.form === RESTORER;
   const report = (done, total) => {
-    if (done === 1 && total > 2 && !page.camera) say("Editing.");
+    if (restorer) portraitProgress(done, total);
+    else if (done === 1 && total > 2 && !page.camera) say("Editing.");
     showTiles(done, total);
   };
   const made = await editor.edit(image, { report, signal });
   drawAfter(made.data, width, height);
-  if (made.points && source === page.source) await portraitDone(editor, made);
+  const words = made.faces && source === page.source ? await portraitDone(editor, made) : "Done.";
   const now = performance.now();
   latency.show(made, width, height, page.camera && page.frameEnd ? now - page.frameEnd : 0);
   page.frameEnd = now;
   for (const id of ["save", "share"]) $(id).disabled = false;
-  if (!page.camera) say("Done.");
+  if (!page.camera) say(words);
   document.body.dataset.edited = String(Number(document.body.dataset.edited ?? 0) + 1);
 }
 

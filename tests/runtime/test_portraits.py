@@ -111,9 +111,9 @@ def photos() -> dict[str, np.ndarray]:
     whole = resized(np.ascontiguousarray(data.astronaut()), PHOTO_PX, PHOTO_PX)
     good = np.ascontiguousarray(whole[:, ::-1])
     bright = np.clip(whole[:220, 40:260].astype(int) + 40, 0, 255).astype(np.uint8)
-    small = resized(good, 200, 200)
-    both = np.concatenate([whole, np.full((PHOTO_PX, 200, 3), 90, np.uint8)], 1)
-    both[60:260, PHOTO_PX:] = small
+    small = resized(good, 160, 160)
+    both = np.concatenate([whole, np.full((PHOTO_PX, 160, 3), 90, np.uint8)], 1)
+    both[60:220, PHOTO_PX:] = small
     made = {"photo": whole, "good": good, "other": bright, "both": both}
     return {**made, "empty": np.full_like(whole, 90)}
 

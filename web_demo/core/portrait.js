@@ -1,4 +1,4 @@
-/** A restorer opened for use: people enrolled once, then a face found, cut out, restored and put back. */
+/** A restorer opened for use: people enrolled once, then faces found, cut out, restored and put back. */
 import { cropTransform, cutOut, disorder, pasted } from "./align.js";
 import { fromGolden, golden, started } from "./engine.js";
 import { EdgekitError } from "./errors.js";
@@ -15,6 +15,8 @@ const PARTS = { memory: "enroller", code: "identity" };
 /** Least side of a face in the photo's pixels: of one to restore, and of a good one. */
 const LEAST_PX = { restore: 20, enrol: 40 };
 const MOST_YAW = 60;
+/** Faces of a photo that are restored, the largest; more would take minutes on a phone. */
+export const MOST_FACES = 10;
 
 /** How a restorer is told of a person: "memory", "code" or "none". */
 export function kindOf(entry) {
@@ -71,15 +73,23 @@ export class Portraits {
 
   /** Know nobody. */
   forget() {
-    this.#known = Object.fromEntries(this.entry.inputs.filter((port) => port.name !== IMAGE).map((port) => [port.name, zeros(port)]));
+    this.#known = this.#nobody();
     this.#codes = [];
     this.#sums = null;
     this.#count = 0;
   }
 
-  /** Say where the face is: both eyes and the mouth, in shares of the photo's sides; null looks for one. */
-  mark(points) {
-    this.#marked = points;
+  /** What a restorer is told that knows nobody: zeros. */
+  #nobody() {
+    return Object.fromEntries(this.entry.inputs.filter((port) => port.name !== IMAGE).map((port) => [port.name, zeros(port)]));
+  }
+
+  /**
+   * Say where faces are: both eyes and the mouth of each, in shares of the photo's sides; null looks for them.
+   * The first is the one that was enrolled, if anybody was.
+   */
+  mark(faces) {
+    this.#marked = faces;
   }
 
   /**
@@ -96,7 +106,7 @@ export class Portraits {
     const { entry, engine } = enroller;
     const input = entry.inputs.find((port) => port.name === IMAGE);
     const [size] = tileSize(input);
-    const found = await this.#face(photo, points, LEAST_PX.enrol);
+    const [found] = (await this.#faces(photo, points && [points], LEAST_PX.enrol, 1)).points;
     const face = cutOut(photo, cropTransform(found, size), size);
     const feeds = { [IMAGE]: toPort(face, input) };
     const likeness = this.kind === "memory" ? this.#remember(await engine.run(feeds)) : await this.#encode(enroller, feeds);
@@ -167,24 +177,38 @@ export class Portraits {
   }
 
   /**
-   * Restore the face in a photo of any size, and say how long each part took.
+   * Restore the faces in a photo of any size, the largest first, and say how long each part took. References are of one
+   * person: they are used for the first face, the others are restored as if nobody was known.
    *
    * @param {import("./pixels.js").Photo} photo
+   * @param {(done: number, total: number) => Promise<void>} report may end it by throwing
    */
-  async edit(photo) {
-    const t0 = performance.now();
-    const points = await this.#face(photo, this.#marked, LEAST_PX.restore);
-    const matrix = cropTransform(points, this.size);
-    const crop = cutOut(photo, matrix, this.size);
-    const feeds = { ...this.#known, [IMAGE]: toPort(crop, this.input) };
-    const t1 = performance.now();
-    const outputs = await this.engine.run(feeds);
-    const t2 = performance.now();
-    this.first ??= t2 - t1;
-    const levels = toLevels(outputs[this.output.name], this.output);
-    const restored = { width: this.size, height: this.size, data: toBytes(levels) };
-    const made = pasted(photo, crop, restored, matrix);
-    return { photo: made, pre: t1 - t0, model: t2 - t1, post: performance.now() - t2, tiles: 1, points: points.map(([x, y]) => [x / photo.width, y / photo.height]) };
+  async edit(photo, report = async () => {}) {
+    const begin = performance.now();
+    const { points, left } = await this.#faces(photo, this.#marked, LEAST_PX.restore, MOST_FACES);
+    const made = [];
+    let [pre, model] = [performance.now() - begin, 0];
+    for (const [i, face] of points.entries()) {
+      await report(i, points.length);
+      const start = performance.now();
+      const matrix = cropTransform(face, this.size);
+      const crop = cutOut(photo, matrix, this.size);
+      const feeds = { ...(i ? this.#nobody() : this.#known), [IMAGE]: toPort(crop, this.input) };
+      const ready = performance.now();
+      const outputs = await this.engine.run(feeds);
+      const took = performance.now() - ready;
+      this.first ??= took;
+      pre += ready - start;
+      model += took;
+      const data = toBytes(toLevels(outputs[this.output.name], this.output));
+      made.push({ matrix, crop, restored: { width: this.size, height: this.size, data } });
+    }
+    const end = performance.now();
+    // Where two crops overlap, the larger face lies on top.
+    const whole = made.reverse().reduce((under, { crop, restored, matrix }) => pasted(under, crop, restored, matrix), photo);
+    const faces = points.map((face) => face.map(([x, y]) => [x / photo.width, y / photo.height]));
+    await report(points.length, points.length);
+    return { photo: whole, pre, model, post: performance.now() - end, tiles: points.length, faces, left };
   }
 
   /** A face of the golden vectors, which no training saw, restored with the references that came with it. */
@@ -206,21 +230,23 @@ export class Portraits {
     return { before: picture(feeds[IMAGE], this.input), after: picture(outputs[this.output.name], this.output), model };
   }
 
-  /** Return the points of the face to work on, or throw why there is none. */
-  async #face(photo, given, least) {
+  /** Return the points of those of the `most` largest faces that can be used, and how many were left out; throws why none can. */
+  async #faces(photo, given, least, most) {
     if (given) {
-      const points = given.map(([x, y]) => [x * photo.width, y * photo.height]);
-      const wrong = disorder(points);
+      const points = given.map((face) => face.map(([x, y]) => [x * photo.width, y * photo.height]));
+      const wrong = points.map(disorder).find(Boolean);
       if (wrong) throw new EdgekitError(`the marks cannot be right: ${wrong}`, "R and L go on the eyes, M on the mouth");
-      return points;
+      return { points, left: 0 };
     }
     if (!this.bundle.nets?.length) throw new EdgekitError("this site does not hold the nets that find faces", "mark the eyes and the mouth by hand");
     const faces = await foundFaces(photo, (name, input) => this.#net(name, input));
-    if (!faces.length) throw new EdgekitError("no face was found", "mark the eyes and the mouth by hand, or use another photo");
-    const [face] = faces;
-    if (face.side < least) throw new EdgekitError(`the face is ${face.side.toFixed(0)} pixels large, less than ${least}`, "use a photo taken from nearer");
-    if (Math.abs(face.yaw) > MOST_YAW) throw new EdgekitError(`the face is turned ${Math.abs(face.yaw).toFixed(0)} degrees to the side`, "use a photo that shows both eyes");
-    return face.points;
+    const [largest] = faces;
+    if (!largest) throw new EdgekitError("no face was found", "mark the eyes and the mouth by hand, or use another photo");
+    const fit = faces.slice(0, most).filter(({ side, yaw }) => side >= least && Math.abs(yaw) <= MOST_YAW);
+    if (fit.length) return { points: fit.map((face) => face.points), left: faces.length - fit.length };
+    const face = faces.length > 1 ? "the largest face" : "the face";
+    if (largest.side < least) throw new EdgekitError(`${face} is ${largest.side.toFixed(0)} pixels large, less than ${least}`, "use a photo taken from nearer");
+    throw new EdgekitError(`${face} is turned ${Math.abs(largest.yaw).toFixed(0)} degrees to the side`, "use a photo that shows both eyes");
   }
 
   async #net(name, input) {

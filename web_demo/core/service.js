@@ -46,7 +46,7 @@ export function serve(port) {
     forget: () => editor.forget(),
     code: () => editor.code(),
     useCode: (code) => editor.useCode(code),
-    mark: ({ points }) => editor.mark(points),
+    mark: ({ faces }) => editor.mark(faces),
     async enrol({ image, points }) {
       const { face, count, likeness } = await editor.enrol(overWhite(image), points);
       return { data: toCanvas(face), size: face.width, count, likeness };
@@ -63,7 +63,7 @@ export function serve(port) {
       const end = performance.now();
       const data = toCanvas(made.photo);
       const { pre, model, post, tiles } = made;
-      return { data, pre: pre + opened, model, post: post + performance.now() - end, tiles, first: editor.first, points: made.points ?? null };
+      return { data, pre: pre + opened, model, post: post + performance.now() - end, tiles, first: editor.first, faces: made.faces ?? null, left: made.left ?? 0 };
     },
   };
   port.onmessage = async ({ data }) => {

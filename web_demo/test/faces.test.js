@@ -71,9 +71,9 @@ test("a photo in which no net sees anything has no face", async () => {
   assert.deepEqual(await foundFaces(photo, run), []);
 });
 
-/** A restorer of 4 x 4 pixels with room for two references, and engines that only remember. */
-function toy(extra) {
-  const image = { name: "image", shape: [1, 3, 4, 4], layout: "nchw", low: -1, high: 1 };
+/** A restorer of few pixels, and an engine that only remembers what it was given. */
+function toy(extra, px = 4) {
+  const image = { name: "image", shape: [1, 3, px, px], layout: "nchw", low: -1, high: 1 };
   const out = { ...image, name: "image_out" };
   const entry = { inputs: [image, ...extra], outputs: [out], format: "tflite", path: "x.tflite" };
   const seen = [];
@@ -94,12 +94,46 @@ test("a restorer says how it is told of people", () => {
 test("a marked face that a network leaves alone gives the photo back", async () => {
   const { portraits, seen } = toy([{ name: "code", shape: [1, 4, 6] }]);
   const even = { width: 40, height: 30, data: new Uint8Array(40 * 30 * 3).fill(90) };
-  portraits.mark([[0.4, 0.4], [0.6, 0.4], [0.5, 0.6]]);
+  portraits.mark([[[0.4, 0.4], [0.6, 0.4], [0.5, 0.6]]]);
 
   const made = await portraits.edit(even);
 
   assert.deepEqual(made.photo.data, even.data);
   assert.deepEqual([...seen[0].code], Array(24).fill(0));
+});
+
+/** Two faces next to each other on a gray photo, and a restorer that draws a board on each. */
+function couple() {
+  const { portraits, seen } = toy([{ name: "code", shape: [1, 4, 6] }], 16);
+  const board = Float32Array.from({ length: 768 }, (_, i) => ((i % 16) + Math.floor(i / 16)) % 2 - 0.5);
+  portraits.engine.run = async (feeds) => (seen.push(feeds), { image_out: board });
+  portraits.useCode({ values: new Float32Array(24).fill(2), encoder_sha256: "a".repeat(64), photos: 1 });
+  portraits.mark([0.25, 0.75].map((x) => [[x - 0.05, 0.4], [x + 0.05, 0.4], [x, 0.55]]));
+  return { portraits, seen, gray: { width: 120, height: 60, data: new Uint8Array(120 * 60 * 3).fill(90) } };
+}
+
+test("every face of a photo is restored, and the references are those of the first", async () => {
+  const { portraits, seen, gray } = couple();
+  const told = [];
+
+  const made = await portraits.edit(gray, async (...step) => told.push(step));
+
+  const changed = (x) => made.photo.data[(30 * 120 + x) * 3] !== 90;
+  assert.deepEqual([28, 60, 88].map((x) => [x - 2, x, x + 2].some(changed)), [true, false, true]);
+  assert.deepEqual(seen.map(({ code }) => code[0]), [2, 0]);
+  assert.deepEqual(told, [[0, 2], [1, 2], [2, 2]]);
+  assert.deepEqual([made.tiles, made.faces.length, made.left], [2, 2, 0]);
+});
+
+test("an edit that is given up restores no further face", async () => {
+  const { portraits, seen, gray } = couple();
+  const enough = async (done) => {
+    if (done === 1) throw new Error("enough");
+  };
+
+  await assert.rejects(portraits.edit(gray, enough), /enough/);
+
+  assert.equal(seen.length, 1);
 });
 
 test("a code of the right encoder is used, any other is refused", async () => {

@@ -1,6 +1,6 @@
 /**
  * The restorer's screen in a real browser: `node portrait.mjs URL SCRATCH` prints one JSON object of facts, which
- * tests/runtime/test_portraits.py judges. SCRATCH holds photo.png, good.png, other.png and empty.png; the site at URL
+ * tests/runtime/test_portraits.py judges. SCRATCH holds photo.png, good.png, other.png, both.png and empty.png; the site at URL
  * holds a restorer and a picture editor.
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -51,10 +51,10 @@ try {
   await counted("sampled", () => page.click("#sample"));
   facts.sample = { before: await pixels("before"), after: await pixels("after") };
   await counted("edited", () => page.setInputFiles("#file", file("photo")));
-  facts.alone = { face: JSON.parse(await value("face")), after: await pixels("after") };
+  facts.alone = { face: JSON.parse(await value("faces"))[0], after: await pixels("after") };
   await counted("edited", () => page.setInputFiles("#reference", [file("good"), file("other")]));
   facts.enrolled = await value("enrolled");
-  facts.known = { face: JSON.parse(await value("face")), after: await pixels("after") };
+  facts.known = { face: JSON.parse(await value("faces"))[0], after: await pixels("after") };
   facts.thumbnails = await page.$$eval("#references canvas", (rows) => rows.map((row) => row.getAttribute("aria-label")));
   await look("enrolled");
   await page.screenshot({ path: path.join(scratch, "enrolled.png"), fullPage: true });
@@ -75,13 +75,29 @@ try {
   if (files > 1) await counted("edited", () => page.selectOption("#model", "1"));
   facts.enrolledAgain = await value("enrolled");
 
+  // A photo of two: both are restored, and shown one after the other.
+  await page.evaluate(() => {
+    self.said = [];
+    new MutationObserver(() => self.said.push(document.getElementById("status").textContent)).observe(document.getElementById("status"), { childList: true });
+  });
+  await counted("edited", () => page.setInputFiles("#file", file("both")));
+  facts.both = { faces: JSON.parse(await value("faces")), after: await pixels("after"), said: await page.evaluate(() => self.said) };
+  facts.both.told = await page.textContent("#told");
+  facts.both.closeUp = [];
+  for (let i = 0; i < 3; i++) {
+    await page.click("#close-up");
+    facts.both.closeUp.push([await status(), ...(await looked())]);
+  }
+  await page.screenshot({ path: path.join(scratch, "both_seen.png"), fullPage: true });
+  await counted("edited", () => page.setInputFiles("#file", file("photo")));
+
   // Marks by the keyboard.
   await page.click("#mark");
   await look("marking");
   facts.marks = await page.$$eval("#marks button", (rows) => rows.map((row) => row.getAttribute("aria-label")));
   await page.keyboard.press("ArrowLeft");
   await counted("edited", () => page.click("#use-marks"));
-  facts.marked = JSON.parse(await value("face"));
+  facts.marked = JSON.parse(await value("faces"))[0];
   await page.setInputFiles("#file", file("empty"));
   await page.waitForFunction(() => document.getElementById("status").textContent.includes("no face"));
   facts.none = await status();

@@ -3,7 +3,7 @@ import { cropTransform, inverse, moved } from "../core/align.js";
 import { EdgekitError } from "../core/errors.js";
 import { readCode, writtenCode } from "../core/identity_file.js";
 import { limited } from "../core/pixels.js";
-import { kindOf } from "../core/portrait.js";
+import { kindOf, MOST_FACES } from "../core/portrait.js";
 import { $, download, guarded, on, say, shown } from "./dom.js";
 import { askMarks, giveUp, wireMarks } from "./marks.js";
 import { drawAfter, drawBefore, zoomTo } from "./stage.js";
@@ -16,7 +16,9 @@ let people = [];
 let kind = "none"; // how the restorer in use is told of people
 let kept = null; // the code of a file, in place of photos
 let sampled = -1;
-let last = null; // points of the face that was restored
+let last = []; // points of the faces that were restored, the largest first
+let closer = -1; // which of them is shown alone
+let left = 0; // faces of the photo that are not restored
 
 /** Show the screen for a bundle of this form and hide it for any other. */
 export function showPortraitScreen(manifest) {
@@ -29,13 +31,14 @@ export function showPortraitScreen(manifest) {
   for (const id of ["tag-before", "tag-after"]) $(id).textContent = here ? { "tag-before": "photo", "tag-after": "restored" }[id] : id.slice(4);
   giveUp();
   sampled = -1;
-  near(false);
+  near(-1);
 }
 
-/** Show the face alone, or the whole photo. */
-function near(pressed) {
-  $("close-up").setAttribute("aria-pressed", String(pressed));
-  zoomTo(pressed && last ? crop(last) : null);
+/** Show one face alone, or the whole photo for -1. */
+function near(i) {
+  closer = i < last.length ? i : -1;
+  $("close-up").setAttribute("aria-pressed", String(closer >= 0));
+  zoomTo(closer >= 0 ? crop(last[closer]) : null);
 }
 
 /** The box around what is restored, in shares of the photo's sides. */
@@ -84,11 +87,15 @@ export function wirePortrait(editor, again) {
     download(new Blob([writtenCode(await editor().portrait("code", {}))]), "me.code");
     say("Saved. The file describes a face: keep it where only you can read it.");
   });
-  on("close-up", "click", async () => near($("close-up").getAttribute("aria-pressed") !== "true"));
+  on("close-up", "click", async () => {
+    near(closer + 1); // behind the last face comes the whole photo
+    if (last.length > 1) say(closer < 0 ? "The whole photo." : `Face ${closer + 1} of ${last.length}.`);
+  });
   on("mark", "click", async () => {
-    const points = await askMarks(last);
+    const points = await askMarks(last[Math.max(closer, 0)] ?? null);
     if (!points) return;
-    await editor().portrait("mark", { points });
+    left = 0;
+    await editor().portrait("mark", { faces: [points] }); // this one alone
     await again();
   });
 }
@@ -96,20 +103,29 @@ export function wirePortrait(editor, again) {
 /** A new photo: whatever was marked is forgotten. */
 export async function portraitChanged(editor) {
   giveUp();
-  last = null;
-  sampled = -1;
+  [last, sampled, left] = [[], -1, 0];
   $("mark").disabled = false;
-  zoomTo(null);
-  await editor.portrait("mark", { points: null });
+  near(-1);
+  await editor.portrait("mark", { faces: null });
 }
 
-/** What an edit found out: the same face is not looked for again while the photo stays. */
+/** Say which face is being restored. */
+export function portraitProgress(done, total) {
+  if (total > 1 && done < total) say(`Restoring face ${done + 1} of ${total}.`);
+}
+
+/** What an edit found out: the same faces are not looked for again while the photo stays. Returns a sentence. */
 export async function portraitDone(editor, made) {
-  last = made.points;
+  last = made.faces;
+  left ||= made.left;
   $("close-up").disabled = false;
-  near($("close-up").getAttribute("aria-pressed") === "true");
-  await editor.portrait("mark", { points: last });
-  document.body.dataset.face = JSON.stringify(made.points);
+  near(closer);
+  await editor.portrait("mark", { faces: last });
+  document.body.dataset.faces = JSON.stringify(last);
+  const words = [last.length > 1 ? `${last.length} faces restored.` : "Done."];
+  if (left) words.push(`${left === 1 ? "One face was" : `${left} faces were`} left out: too small, turned away, or more than ${MOST_FACES}.`);
+  if (last.length > 1 && (people.some((one) => !one.why) || kept)) words.push("The good photos are used for the largest face; mark another one to restore that one with them.");
+  return words.join(" ");
 }
 
 /** Enrol everybody once more: another file of the bundle, or another bundle, knows nobody. */
@@ -134,7 +150,7 @@ export async function showSample(editor, next = true) {
   drawAfter(data, size, size);
   $("overlay").textContent = shown(model);
   for (const id of ["mark", "close-up"]) $(id).disabled = true;
-  near(false);
+  near(-1);
   for (const id of ["save", "share"]) $(id).disabled = false;
   say("A face of the golden vectors, with its own references. Choose a photo to restore yours.");
   document.body.dataset.sampled = String(Number(document.body.dataset.sampled ?? 0) + 1);

@@ -92,7 +92,8 @@ export class Latency {
     $("first-ms").textContent = shown(made.first);
     const steady = this.#calls.slice(1);
     $("steady-ms").textContent = steady.length ? shown(percentile(steady, 50)) : made.tiles > 1 ? shown((made.model - made.first) / (made.tiles - 1)) : "–";
-    $("told").textContent = `${width} × ${height}: ${made.points ? "one face" : made.tiles === 1 ? "one tile" : `${made.tiles} tiles, ${shown(call)} each`}.`;
+    const what = made.faces ? "face" : "tile";
+    $("told").textContent = `${width} × ${height}: ${made.tiles === 1 ? `one ${what}` : `${made.tiles} ${what}s, ${shown(call)} each`}.`;
     for (const [i, part] of [made.pre, made.model, made.post].entries()) {
       $("bar").children[i].style.width = `${(100 * part) / all}%`;
     }
