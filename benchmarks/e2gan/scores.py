@@ -34,7 +34,7 @@ class Judge:
     def made(self, network: nn.Module) -> Photos:
         """Return the network's pictures of the test sources, rounded to bytes."""
         parts = []
-        for part in self.sources.split(50):
+        for part in torch.split(self.sources, 50):
             context = self.context.expand(len(part), -1, -1)
             parts.append(cast(Any, network).painted(part, context))
         return as_photos(torch.cat(parts))
@@ -43,10 +43,8 @@ class Judge:
         """Return the three scores of pictures."""
         images = as_tensor(photos).to(self.device)
         with torch.no_grad():
-            distances = [
-                float(self.features(a, b)) * len(a)
-                for a, b in zip(images.split(50), self.answers.split(50), strict=True)
-            ]
+            parts = zip(torch.split(images, 50), torch.split(self.answers, 50), strict=True)
+            distances = [float(self.features(a, b)) * len(a) for a, b in parts]
         rows = embedded(photos, device=self.device, batch=100)
         return {
             "l1": float((images - self.answers).abs().mean()) / 2,

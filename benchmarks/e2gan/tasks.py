@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from edgekit.core.images import resized
-from edgekit.core.tensors import Photos
+from edgekit.core.tensors import Photo, Photos
 from edgekit.distill.base_pairs import BasePairs, BaseSettings, Sample, sampler
 from edgekit.distill.students.text_context import text_context
 from edgekit.distill.teachers.corpus import (
@@ -93,13 +93,13 @@ def photo_tasks(
         number = [*CONCEPTS, SEARCHED_ON].index(prompt)  # the same pairs in whatever company
         started = time.monotonic()
         images = sampled(bank, pool, torch.Generator(place).manual_seed(number + 11))
-        splits = [
-            _edited(images, sample, prompt, 1000 * number + place_)
-            for place_, images in enumerate((images, squares["val"], squares["test"]))
-        ]
+        train, val, test = (
+            _edited(some, sample, prompt, 1000 * number + place_)
+            for place_, some in enumerate((images, squares["val"], squares["test"]))
+        )
         kind = CONCEPTS.get(prompt, "searched on")
         seconds = time.monotonic() - started
-        tasks.append(Task(prompt, kind, *splits, text_context(prompt), seconds))
+        tasks.append(Task(prompt, kind, train, val, test, text_context(prompt), seconds))
     return tasks
 
 
@@ -187,9 +187,10 @@ def _icons(folder: Path, names: Sequence[str], styles: Sequence[str]) -> list[Ph
     return [np.stack([_icon(files[style][name]) for name in names]) for style in styles]
 
 
-def _icon(file: Path) -> np.ndarray:
+def _icon(file: Path) -> Photo:
     with Image.open(file) as opened:
         icon = opened.convert("RGBA")
         page = Image.new("RGBA", icon.size, "white")
         pixels = np.asarray(Image.alpha_composite(page, icon).convert("RGB"))
-    return resized(pixels, SIZE_PX, SIZE_PX)
+    small: Photo = resized(pixels, SIZE_PX, SIZE_PX)
+    return small

@@ -257,7 +257,8 @@ class Work:
                 code = encoder(batch.references, batch.reference_mask)
             known = restorer.given(batch.references, batch.reference_mask, code)
             with half(self.device):
-                return restorer.restored(batch.degraded, known).float()
+                made = restorer.restored(batch.degraded, known)
+            return made.float()
 
         def many(batch: FaceBatch) -> Tensor:
             unet = cast(OneStep, network)
@@ -267,7 +268,8 @@ class Work:
 
             def velocity(noisy: Tensor, level: Tensor) -> Tensor:
                 with half(self.device):
-                    return unet.network(noisy, level, memory, batch.degraded, None).float()
+                    made: Tensor = unet.network(noisy, level, memory, batch.degraded, None)
+                return made.float()
 
             return sampled(velocity, noise.expand_as(batch.target), steps=STEPS)
 
@@ -326,7 +328,8 @@ class Work:
 
     def weights(self, arm: str, seed: int) -> Path:
         """Return where a run's weights are kept."""
-        return self.out / "weights" / f"{arm}-{seed}.safetensors"
+        folder: Path = self.out / "weights"
+        return folder / f"{arm}-{seed}.safetensors"
 
     def _faces(self, folder: list[Path], split: Any) -> Faces:
         gray = not self.given.colour

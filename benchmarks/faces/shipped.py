@@ -66,9 +66,9 @@ def main() -> None:
 
     def restored(batch: FaceBatch) -> Tensor:
         if encoder is None:
-            return network(
-                batch.degraded, torch.zeros(len(batch.degraded), CODE_TOKENS, CODE_WIDTH)
-            )
+            nobody = torch.zeros(len(batch.degraded), CODE_TOKENS, CODE_WIDTH)
+            alone: Tensor = network(batch.degraded, nobody)
+            return alone
         code = encoder(batch.references, batch.reference_mask)
         known = network.given(batch.references, batch.reference_mask, code)
         return network.restored(batch.degraded, known)

@@ -168,7 +168,8 @@ class Judge:
     def _described(self, key: str, pictures: Tensor) -> np.ndarray[Any, Any]:
         assert self.pool is not None
         if key and key in self._known:
-            return self._known[key]["found"]
+            known: np.ndarray[Any, Any] = self._known[key]["found"]
+            return known
         photos = as_photos(pictures.cpu())
         parts = [photos[i : i + 8] for i in range(0, len(photos), 8)]
         found = np.concatenate(list(self.pool.map(_descriptors, parts)))

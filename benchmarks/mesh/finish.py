@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ PEER = "fast_simplification"
 def ears(p: Batch) -> Batch:
     """Return the distance from a ball with two ears, rounded where they meet it."""
     balls = [((0, -0.1, 0), 0.5), ((-0.35, 0.4, 0), 0.22), ((0.35, 0.4, 0), 0.22)]
-    parts = [np.linalg.norm(p - np.float32(at), axis=-1) - size for at, size in balls]
+    parts = [np.linalg.norm(p - np.array(at, np.float32), axis=-1) - size for at, size in balls]
     found = parts[0]
     for part in parts[1:]:
         mixed = np.clip(0.5 + (part - found) / 0.16, 0, 1)
@@ -147,15 +148,14 @@ def one_round(rounds: Rounds, name: str, field: Batch) -> None:
     for budget in BUDGETS:
         for way, function in ways.items():
             key = (name, "triangles", str(budget), way)
-            small = rounds.run(key, lambda f=function, b=budget: f(mesh, b))
+            small = rounds.run(key, partial(function, mesh, budget))
             rounds.facts[key] = told(small, name)
     small = decimated(mesh, TEXTURED)
     made = small
     for size in TEXTURES:
-        flat = rounds.run((name, "uvs", str(size)), lambda s=size: unwrapped(small, s))
-        key = (name, "texture", str(size))
-        full = rounds.run(key, lambda f=flat, s=size: baked(f, striped, s))
-        rounds.facts[key] = {"vertices": len(full.vertices)}
+        flat = rounds.run((name, "uvs", str(size)), partial(unwrapped, small, size))
+        full = rounds.run((name, "texture", str(size)), partial(baked, flat, striped, size))
+        rounds.facts[name, "texture", str(size)] = {"vertices": len(full.vertices)}
         made = full if size == 512 else made
     colored = replace(mesh, colors=striped(mesh.vertices))
     for suffix, write in WRITERS.items():
@@ -163,7 +163,7 @@ def one_round(rounds: Rounds, name: str, field: Batch) -> None:
             if kind == "vertices" and suffix not in (".glb", ".obj"):
                 continue
             key = (name, "file", suffix, kind)
-            files = rounds.run(key, lambda w=write, m=held, s=suffix: w(m, Path(f"m{s}")))
+            files = rounds.run(key, partial(write, held, Path(f"m{suffix}")))
             rounds.facts[key] = {"bytes": sum(map(len, files.values()))}
 
 

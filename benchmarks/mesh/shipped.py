@@ -18,10 +18,10 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from arms import apart
@@ -44,7 +44,12 @@ from edgekit.distill.teachers.views.world import split
 from edgekit.runtime.mesh.files import write_mesh
 from edgekit.runtime.mesh.generate import EXACT, open_generator
 
-SHEETS = {"mesh_unseen.webp": lambda: split()[1], "mesh_seen.webp": lambda: apart(world_prompts())}
+SHEETS: Mapping[str, Callable[[], Sequence[str]]] = {
+    "mesh_unseen.webp": lambda: split()[1],
+    "mesh_seen.webp": lambda: apart(world_prompts()),
+}
+Maker: TypeAlias = Callable[[str, Path], None]
+"""Writes the mesh of a prompt."""
 VIEW_PX = 128
 
 
@@ -63,7 +68,7 @@ def main() -> None:
     torch.set_num_threads(1)
     asset = read_shipped(given.asset or asset_folder("things"))
     card, judge = asset.card, load_judge(given.judge, "cpu")
-    maker = partial(exported, cast(Generator, asset.network))
+    maker: Maker = partial(exported, cast(Generator, asset.network))
     if given.run:
         maker = of_files(given.run, given.target, given.precision)
     wanted = given.prompts or world_prompts()
@@ -94,15 +99,17 @@ def main() -> None:
     write_json(given.out, facts)
 
 
-def of_files(run: Path, target: str, precision: str) -> Callable[[str, Path], None]:
+def of_files(run: Path, target: str, precision: str) -> Maker:
     """Return what writes a prompt's mesh with the files of an exported run."""
     generator = open_generator(run, target=target, precision=precision, threads=1)
-    return lambda prompt, path: write_mesh(generator.mesh(prompt).mesh, path)
+
+    def write(prompt: str, path: Path) -> None:
+        write_mesh(generator.mesh(prompt).mesh, path)
+
+    return write
 
 
-def scored(
-    make: Callable[[str, Path], None], prompts: list[str], judge: Judge, folder: Path
-) -> list[dict[str, Any]]:
+def scored(make: Maker, prompts: list[str], judge: Judge, folder: Path) -> list[dict[str, Any]]:
     """Return one row a prompt: its file's facts and what the judge says of it."""
     folder.mkdir(parents=True)
     unseen, rows = split()[1], []
