@@ -101,7 +101,9 @@ def make_table(given: argparse.Namespace) -> None:
     result = read_json(given.out) if given.out.is_file() else {}
     if given.part != "references":
         shapes = tuple(dict.fromkeys((*LADDER, *drawn_shapes(given.settings, seed=0))))
-        facts = {"shapes": [shape_facts(shape) for shape in shapes[: given.settings]]}
+        facts: dict[str, Any] = {
+            "shapes": [shape_facts(shape) for shape in shapes[: given.settings]]
+        }
         result |= {"size_px": given.size, **_timed(given, facts, given.size)}
         result["prediction"] = {kind: _checked(result, kind) for kind in _kinds(result)}
     if given.part != "settings":
@@ -216,12 +218,14 @@ def make_search(given: argparse.Namespace) -> None:
     started = time.monotonic()
     device = device_named(given.device)
     facts = read_json(given.table)
-    table: Latency = table_of(facts, given.file)
+    measured = table_of(facts, given.file)
+    table: Latency = measured
     if given.measure:
         from architecture_files import Measuring
 
-        table = Measuring(table, given.file, given.out / "files", given.budget_ms)
+        table = Measuring(measured, given.file, given.out / "files", given.budget_ms)
     lessons = _lessons(given, facts["size_px"], device)
+    assert lessons.contexts is not None
     dim = lessons.contexts.shape[-1]
     made_s = time.monotonic() - started
     print(f"pairs {tuple(lessons.sources.shape)} after {made_s:.1f} s", flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,21 +37,20 @@ def trained_alone(
 
     One concept at a time, because most of the published ones hear no text.
     """
+    assert lessons.contexts is not None
     width, dim = given.reference_width, lessons.contexts.shape[-1]
-    slim = SlimWidths(*(value * width // 64 or 1 for value in (32, 32, 48)), _inner(width), 16, 16)
+    narrow, wider = 32 * width // 64 or 1, 48 * width // 64 or 1
+    slim = SlimWidths(narrow, narrow, wider, _inner(width), 16, 16)
     ours = {shape_name(shape): shape for shape in (DEFAULT, *best)}
     makers: dict[str, Callable[[], nn.Module]] = {
         "pix2pix ResNet-9": lambda: fresh_resnet9(width, seed=given.seed),
         "E2GAN, resize and convolve": lambda: fresh_e2gan(E2GANShape(width, dim), seed=given.seed),
         "GAN Compression, edges2shoes": lambda: fresh_slim_resnet9(slim, seed=given.seed),
-        **{
-            name: lambda s=shape: fresh_generator(s, seed=given.seed)
-            for name, shape in ours.items()
-        },
+        **{name: partial(fresh_generator, shape, seed=given.seed) for name, shape in ours.items()},
     }
     rows = []
     image = torch.zeros(1, 3, REFERENCE_PX, REFERENCE_PX, device="meta")
-    text = None if lessons.contexts is None else lessons.contexts[:1].to("meta")
+    text = lessons.contexts[:1].to("meta")
     for name, make in makers.items():
         gmac = count_macs(make().eval().to("meta"), image, text) / 1e9
         for number in range(min(given.references, len(lessons.sources))):
@@ -66,6 +66,7 @@ def repeated(
     given: argparse.Namespace, lessons: Lessons, settings: ShortSettings, device: str
 ) -> list[dict[str, Any]]:
     """Train named settings, and the paper's generator, on all concepts, by several seeds."""
+    assert lessons.contexts is not None
     width, dim = given.reference_width, lessons.contexts.shape[-1]
     rows = []
     for seed in range(given.seeds):

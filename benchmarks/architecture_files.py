@@ -12,18 +12,21 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
 
-from edgekit.benchmarks.compare import Candidate, Timing, measure
+from edgekit.benchmarks.compare import Candidate, measure
 from edgekit.benchmarks.statistics import summary
+from edgekit.benchmarks.timing import Timing
 from edgekit.core.errors import EdgekitError
+from edgekit.core.manifest import Format
 from edgekit.core.progress import silent
-from edgekit.core.seams import Port, Session
+from edgekit.core.seams import Port, Precision, Session
 from edgekit.core.store import write_json
 from edgekit.distill.architecture.latency import LatencyTable
 from edgekit.distill.architecture.space import shape_name
@@ -104,6 +107,10 @@ def file_of(folder: Path, network: Network, size_px: int, kind: str) -> Path:
     return folder / f"{size_px}px" / f"{plain}.{precision}{SUFFIX[form]}"
 
 
+def _made(folder: Path, network: Network, size_px: int, form: str, wanted: str) -> Path:
+    return file_of(folder, network, size_px, f"{form}.{wanted}")
+
+
 def make_files(
     folder: Path, network: Network, size_px: int, kinds: Sequence[str], *, photos: np.ndarray
 ) -> dict[str, str]:
@@ -127,10 +134,10 @@ def make_files(
     for kind, path in paths.items():
         if path.exists():
             continue
-        form, precision = kind.split(".")
+        form, precision = cast(tuple[Format, Precision], tuple(kind.split(".")))
         converter = converter_of(form)
         sources = Sources(
-            lambda wanted, f=form: file_of(folder, network, size_px, f"{f}.{wanted}"),
+            partial(_made, folder, network, size_px, form),
             lambda: [{"image": photo[None]} for photo in photos],
         )
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -222,7 +229,7 @@ def timed_files(
             candidates.append(
                 Candidate(
                     f"{network.name} {kind}",
-                    lambda p=path: _caller(open_session(p, threads=threads), picture),
+                    partial(_opened, path, threads, picture),
                     calls=(slow or {}).get(network.name),
                 )
             )
@@ -280,7 +287,12 @@ class Measuring:
             kinds=(self.kind,),
         )
         mine, usual = (timed[one.name][self.kind]["cpu_p50_ms"] for one in (network, default))
-        return round(self.table.measured[default.name] * mine / usual, 4)
+        factor: float = mine / usual
+        return round(self.table.measured[default.name] * factor, 4)
+
+
+def _opened(path: Path, threads: int, picture: np.ndarray) -> Callable[[], object]:
+    return _caller(open_session(path, threads=threads), picture)
 
 
 def _caller(session: Session, picture: np.ndarray) -> Callable[[], object]:

@@ -137,7 +137,7 @@ def alone_table(result: Mapping[str, Any]) -> str:
 
         def mean(key: str, rows: Sequence[Mapping[str, Any]] = rows) -> float:
             values = [row[key] if key in row else row["terms"][key] for row in rows]
-            return sum(values) / len(values)
+            return float(sum(values) / len(values))
 
         lines.append(
             f"| {name} | {rows[0]['gmac_256px']:.2f} | {mean('score'):.4f} | {mean('l1'):.4f} | "

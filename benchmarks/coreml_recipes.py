@@ -127,7 +127,7 @@ def group_norm(folder: Path, scratch: Path) -> dict[str, float]:
     with _changed(rewrites.FOR, "mlpackage", ()):
         found["overflowing operations kept in float32"] = worst("wide")
         outside = coreml._outside_half
-        coreml._outside_half = lambda program, sources: []  # type: ignore[assignment]
+        coreml._outside_half = lambda program, sources: []
         found["as coremltools writes it"] = worst("plain")
         coreml._outside_half = outside
     return found

@@ -39,7 +39,8 @@ def by_scale(weight: Batch, axis: int) -> Batch:
     others = tuple(index for index in range(weight.ndim) if index != axis)
     scale = np.abs(weight).max(others, keepdims=True) / 127
     scale[scale == 0] = 1
-    return np.round(weight / scale) * scale
+    rounded: np.ndarray[Any, Any] = np.round(weight / scale) * scale
+    return rounded
 
 
 def by_palette(weight: Batch, axis: int) -> Batch:

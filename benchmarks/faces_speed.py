@@ -106,7 +106,7 @@ def pictures(size_px: int, device: torch.device) -> dict[str, Any]:
             interpolate(turned, made, triangles), made, vertices, triangles, neighbors
         )
         vertices.grad = None
-        picture.square().mean().backward()
+        picture.square().mean().backward()  # type: ignore[no-untyped-call]
 
     steps: dict[str, Callable[[], object]] = {
         "rasterize": lambda: rasterize(vertices, triangles, size),

@@ -6,11 +6,11 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import fx
+from torch import fx, nn
 
 from edgekit.export.graph import module_path
 from edgekit.export.program import Program
@@ -99,7 +99,7 @@ def argument(position: int, value: Any) -> Callable[[fx.Graph, fx.Node], Any]:
     def to(graph: fx.Graph, node: fx.Node) -> Any:
         arguments = list(node.args)
         arguments[position] = value
-        return graph.call_function(node.target, tuple(arguments), dict(node.kwargs))
+        return graph.call_function(_function(node), tuple(arguments), dict(node.kwargs))
 
     return to
 
@@ -107,8 +107,13 @@ def argument(position: int, value: Any) -> Callable[[fx.Graph, fx.Node], Any]:
 def keyword(name: str, value: Any) -> Callable[[fx.Graph, fx.Node], Any]:
     """Keep the operator and change one keyword."""
     return lambda graph, node: graph.call_function(
-        node.target, tuple(node.args), {**node.kwargs, name: value}
+        _function(node), tuple(node.args), {**node.kwargs, name: value}
     )
+
+
+def _function(node: fx.Node) -> Callable[..., Any]:
+    assert callable(node.target), f"{node} calls no operator"
+    return node.target
 
 
 def port(name: str, function: Callable[[fx.Graph, fx.Node], Any]) -> Mutate:
@@ -162,8 +167,8 @@ def shifted_padding(path: str) -> Mutate:
         node = next(
             n for n in module.graph.nodes if module_path(n) == path and n.op == "call_module"
         )
-        layer = module.get_submodule(str(node.target))
-        amount = layer.padding[0]
+        layer = cast(nn.Conv2d, module.get_submodule(str(node.target)))
+        amount = cast(tuple[int, ...], layer.padding)[0]
         layer.padding = (0, 0)
         with module.graph.inserting_before(node):
             around = [0, 2 * amount, 0, 2 * amount]

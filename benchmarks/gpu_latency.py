@@ -26,6 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from edgekit.distill.base import load_base
+from edgekit.distill.fit_state import placed
 from edgekit.distill.students.cost import count_macs
 from edgekit.distill.students.gan import specialized
 from edgekit.distill.students.text_context import text_context
@@ -36,7 +37,7 @@ MOST_APART = 0.05
 VIEWS = ("view", "_unsafe_view", "permute", "transpose", "expand", "t", "unsqueeze", "squeeze")
 
 
-class BytesCounter(TorchDispatchMode):
+class BytesCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Count the bytes that operators take and give, views left out: what no fusion would move."""
 
     bytes = 0
@@ -96,7 +97,7 @@ def row(
         for _ in range(calls):
             for name, way in made.items():
                 samples[name].append(timed(way, gpu=gpu))
-        counter = BytesCounter()
+        counter = BytesCounter()  # type: ignore[no-untyped-call]
         with counter:
             network(x)
     median = {name: round(statistics.median(times), 4) for name, times in samples.items()}
@@ -122,12 +123,12 @@ def ways(network: nn.Module, x: Tensor, *, gpu: bool) -> Iterator[tuple[str, Cal
     yield "eager", lambda: network(x)
     if not gpu:
         return
-    last = deepcopy(network).to(memory_format=torch.channels_last)
+    last = placed(deepcopy(network), x.device)
     y = x.to(memory_format=torch.channels_last)
     yield "eager, channels last", lambda: last(y)
     yield "graph", recorded(network, x)
     yield "graph, channels last", recorded(last, y)
-    compiled = torch.compile(deepcopy(last), dynamic=False)
+    compiled: Callable[[Tensor], Tensor] = torch.compile(deepcopy(last), dynamic=False)
     compiled(y)
     yield "compiled, channels last", lambda: compiled(y)
     yield "compiled and graph", recorded(compiled, y)
@@ -135,7 +136,7 @@ def ways(network: nn.Module, x: Tensor, *, gpu: bool) -> Iterator[tuple[str, Cal
 
 def recorded(network: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], Tensor]:
     """Record one call as a CUDA graph."""
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(3):

@@ -46,7 +46,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the input plus what was learned."""
-        return x + self.norm(self.second(self.first(x)))
+        learned: Tensor = self.norm(self.second(self.first(x)))
+        return x + learned
 
 
 class Block(nn.Module):
@@ -71,7 +72,8 @@ class Block(nn.Module):
         seen = F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
         y = y + self.out(seen.reshape(count, -1, channels))
         y = y + self.narrow(F.gelu(self.wide(self.norm2(y))))
-        return y.transpose(1, 2).reshape(count, channels, height, width)
+        image: Tensor = y.transpose(1, 2).reshape(count, channels, height, width)
+        return image
 
 
 class Restorer(nn.Module):

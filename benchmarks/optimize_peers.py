@@ -16,11 +16,18 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from edgekit.core.manifest import Format
+
+if TYPE_CHECKING:
+    from edgekit.export.optimize.front import Row
+    from edgekit.export.optimize.judge import Measured
 
 HERE = Path(__file__).resolve().parent
-BASELINES: dict[str, tuple[tuple[str, str], ...]] = {
+BASELINES: dict[Format, tuple[tuple[str, str], ...]] = {
     "onnx": (
         ("fp32", "float32"),
         ("fp16", "float16"),
@@ -43,7 +50,7 @@ BASELINES: dict[str, tuple[tuple[str, str], ...]] = {
 }
 ANCHOR = {"onnx": "nncf", "tflite": "int8 dynamic", "aimodel": "int8 palette-4"}
 """The baseline whose bytes ours must not exceed."""
-TRIALS = {"onnx": (24, 14), "tflite": (20, 10), "aimodel": (8, 2)}
+TRIALS: dict[Format, tuple[int, int]] = {"onnx": (24, 14), "tflite": (20, 10), "aimodel": (8, 2)}
 """Candidates of a search without limits, and more of one under the anchor's bytes."""
 CALLS = 25
 PAGE = HERE.parent / "docs/optimize.md"
@@ -51,7 +58,12 @@ MARKS = {"optimize_peers": "peers", "optimize_concept_gan": "gan"}
 """Name of a result -> where its tables stand in the page."""
 
 
-def compared(student: Path, form: str, work: Path, trials: tuple[int, int]) -> dict[str, Any]:
+def _measured(row: Row) -> Measured:
+    assert row.measured is not None, "only rows that work are compared"
+    return row.measured
+
+
+def compared(student: Path, form: Format, work: Path, trials: tuple[int, int]) -> dict[str, Any]:
     """Search one format, make the baselines, and time all of them in turns."""
     from edgekit.export.optimize.front import Limits, front, row_score
     from edgekit.export.optimize.judge import Judge, file_feed, interleaved, session_of
@@ -61,8 +73,10 @@ def compared(student: Path, form: str, work: Path, trials: tuple[int, int]) -> d
     from edgekit.runtime.sessions import open_session
 
     start = time.monotonic()
-    common = {"open_session": open_session, "budget_s": 36e3}
-    found = optimize(student, form, work / form, limits=Limits(), trials=trials[0], **common)
+    searched = partial(
+        optimize, student, form, work / form, open_session=open_session, budget_s=36e3
+    )
+    found = searched(limits=Limits(), trials=trials[0])
     place = found.place
     from edgekit.export.optimize.samples import samples_of
 
@@ -77,7 +91,7 @@ def compared(student: Path, form: str, work: Path, trials: tuple[int, int]) -> d
         known = next((r for r in found.rows if r.plan.back_end == name and r.works), None)
         try:
             if known is not None and not space.times:  # nothing to time, so no second file
-                row |= {"words": known.words, "measured": known.measured.values()}
+                row |= {"words": known.words, "measured": _measured(known).values()}
                 rows.append(row)
                 continue
             row["words"] = space.write(Plan(name), path)
@@ -91,32 +105,33 @@ def compared(student: Path, form: str, work: Path, trials: tuple[int, int]) -> d
     anchor = next((r for r in rows if r["back_end"] == ANCHOR[form] and "measured" in r), works[0])
     bound = anchor["measured"]["bytes"]
     limits = Limits(max_bytes=bound)
-    again = optimize(student, form, work / form, limits=limits, trials=sum(trials), **common)
+    again = searched(limits=limits, trials=sum(trials))
     by_layer = [row for row in again.rows if row.plan.back_end == "layers" and row.works]
-    fitting = [row for row in by_layer if row.measured.bytes <= bound]
-    largest = max(row.measured.bytes for row in again.rows if row.works)
-    picks = {}
+    fitting = [row for row in by_layer if _measured(row).bytes <= bound]
+    largest = max(_measured(row).bytes for row in again.rows if row.works)
+    picks: dict[str, Row] = {}
     if fitting:
         picks["ours, most exact within the anchor's bytes"] = max(
-            fitting, key=lambda row: row.measured.db
+            fitting, key=lambda row: _measured(row).db
         )
-        quick = [row for row in fitting if row.measured.speed >= anchor["measured"]["speed"]]
+        least = anchor["measured"]["speed"]
+        quick = [row for row in fitting if _measured(row).speed >= least]
         if space.times and quick:
             picks["ours, most exact within the anchor's bytes and time"] = max(
-                quick, key=lambda row: row.measured.db
+                quick, key=lambda row: _measured(row).db
             )
         picks["ours, chosen within the anchor's bytes"] = max(
             fitting, key=lambda row: row_score(row, largest)
         )
     picks["ours, chosen without limits"] = max(by_layer, key=lambda row: row_score(row, largest))
     if space.times:
-        picks["ours, fastest"] = max(by_layer, key=lambda row: row.measured.speed)
-    for title, row in picks.items():
+        picks["ours, fastest"] = max(by_layer, key=lambda row: _measured(row).speed)
+    for title, pick in picks.items():
         if space.times:
-            files[title] = work / form / f"ours-{row.plan.key}.{form}"
-            space.write(row.plan, files[title])
-        measured = row.measured.values()
-        rows.append({"who": "ours", "name": title, "words": row.words, "measured": measured})
+            files[title] = work / form / f"ours-{pick.plan.key}.{form}"
+            space.write(pick.plan, files[title])
+        measured = _measured(pick).values()
+        rows.append({"who": "ours", "name": title, "words": pick.words, "measured": measured})
     if space.times:
         feed = file_feed(place, place.feeds[0])
         sessions = {name: session_of(place, path) for name, path in files.items()}
@@ -207,7 +222,7 @@ def main() -> None:
     for form in given.format or BASELINES:
         before = load_average()
         trials = tuple(given.trials) if given.trials else TRIALS[form]
-        parts[form] = compared(given.student, form, given.work, trials)  # type: ignore[arg-type]
+        parts[form] = compared(given.student, form, given.work, trials)
         parts[form]["load"] = [before, load_average()]
         write_json(
             given.out,

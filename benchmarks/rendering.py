@@ -16,6 +16,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,26 +128,23 @@ def stages(scene: Scene, sizes: list[int], calls: int, backends: list[str]) -> l
     found = []
     for size_px in sizes:
         work: dict[str, Callable[[], object]] = {
-            "volume 24+24": lambda px=size_px: scene.watched(lambda: scene.volume(px, 24)),
-            "volume 24+24 with gradients": lambda px=size_px: scene.trained(
-                lambda: scene.volume(px, 24)
+            "volume 24+24": partial(scene.watched, partial(scene.volume, size_px, 24)),
+            "volume 24+24 with gradients": partial(
+                scene.trained, partial(scene.volume, size_px, 24)
             ),
-            "mesh, every corner with gradients": lambda px=size_px: scene.trained(
-                lambda: scene.mesh(px, whole=True)
+            "mesh, every corner with gradients": partial(
+                scene.trained, partial(scene.mesh, size_px, whole=True)
             ),
         }
         if device.type == "cuda":
-            work["volume 48+48 with gradients"] = lambda px=size_px: scene.trained(
-                lambda: scene.volume(px, 48)
+            work["volume 48+48 with gradients"] = partial(
+                scene.trained, partial(scene.volume, size_px, 48)
             )
         for name in backends:
             said = "" if name == "torch" else f", {name}"
-            work[f"mesh{said}"] = lambda px=size_px, by=name: scene.watched(
-                lambda: scene.mesh(px, backend=by)
-            )
-            work[f"mesh with gradients{said}"] = lambda px=size_px, by=name: scene.trained(
-                lambda: scene.mesh(px, backend=by)
-            )
+            drawn = partial(scene.mesh, size_px, backend=name)
+            work[f"mesh{said}"] = partial(scene.watched, drawn)
+            work[f"mesh with gradients{said}"] = partial(scene.trained, drawn)
         found += rows(work, device, calls, size_px=size_px, pictures=batch)
     return found
 
@@ -180,12 +178,8 @@ def steps(scene: Scene, sizes: list[int], calls: int, backends: list[str]) -> li
             raster = who.seen(clip, triangles, pictures, batch, size_px)
             colors = torch.rand(batch, size_px, size_px, 4, device=device)
             said = "" if name == "torch" else f", {name}"
-            work[f"rasterize{said}"] = lambda px=size_px, by=who: by.seen(
-                clip, triangles, pictures, batch, px
-            )
-            work[f"smooth edges{said}"] = lambda by=who, colors=colors, raster=raster: by.smoothed(
-                colors, raster, clip, triangles
-            )
+            work[f"rasterize{said}"] = partial(who.seen, clip, triangles, pictures, batch, size_px)
+            work[f"smooth edges{said}"] = partial(who.smoothed, colors, raster, clip, triangles)
         found += rows(work, device, calls, size_px=size_px, **facts)
     return found
 

@@ -138,7 +138,7 @@ def fitted(network: FreePlanes, target: Target, stage: int, steps: int, lr: floa
             picture = as_mesh(network, cameras, grounds, MESH_PX)
         error = (picture - laid(known[rows], grounds)).abs().mean()
         optimizer.zero_grad()
-        (error + loss).backward()
+        (error + loss).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if step % 25 == 24:
             print(f"stage {stage}, step {step + 1}: {float(error.detach()):.4f}", flush=True)

@@ -13,6 +13,7 @@ import argparse
 import json
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +66,17 @@ def fitted(seed: int, first: float, last: float, outline: float, steps: int) -> 
         cameras = random_cameras(BATCH, generator)
         grounds = random_backgrounds(BATCH, generator)
         codes = network.codes(nothing)
+
+        def field(places: Tensor, codes: Tensor = codes) -> tuple[Tensor, Tensor]:
+            found = network.field(codes, places)
+            return found.sdf, found.colors
+
         views = volume_views(
-            lambda places, codes=codes: network.field(codes, places)[::2],
+            field,
             cameras,
             SIZE_PX,
             grounds,
-            distance=lambda places, codes=codes: network.distance(codes, places),
+            distance=partial(network.distance, codes),
             coarse=24,
             fine=16,
             beta=BETA * first * (last / first) ** (step / steps),
@@ -80,7 +86,7 @@ def fitted(seed: int, first: float, last: float, outline: float, steps: int) -> 
         shape = regularity(network.on_lattice(codes[:1], CELLS).sdf, CELLS)
         loss = error + 0.1 * (shape.eikonal + eikonal_loss(views.slopes)) + 10 * shape.empty
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     with torch.no_grad():
         found = network.on_lattice(network.codes(nothing[:1]), CELLS).sdf[0] < 0

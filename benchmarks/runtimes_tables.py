@@ -43,7 +43,7 @@ def ratio(lines: Sequence[Mapping[str, Any]], one: Any, two: Any) -> float:
         rows = {(r["network"], r["runtime"], r["precision"]): r["cpu_ms"] for r in line["rows"]}
         if one in rows and two in rows:
             quotients.append(rows[one] / rows[two])
-    return statistics.median(quotients)
+    return float(statistics.median(quotients))
 
 
 def table(lines: Sequence[Mapping[str, Any]]) -> str:
@@ -116,12 +116,12 @@ def plot(lines: Sequence[Mapping[str, Any]]) -> str:
         parts.append(f'<rect x="{at}" y="36" width="12" height="12" fill="{COLOURS[name]}"/>')
         parts.append(f'<text x="{at + 18}" y="46">{escape(name)}</text>')
     for power in range(least, most + 1):
-        at = x(10.0**power)
+        tick = f"{x(10.0**power):.1f}"
         parts.append(
-            f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP - 6}" y2="{height - 28}"/>'
+            f'<line class="grid" x1="{tick}" x2="{tick}" y1="{TOP - 6}" y2="{height - 28}"/>'
         )
         parts.append(
-            f'<text x="{at:.1f}" y="{height - 12}" text-anchor="middle">{10**power:g} ms</text>'
+            f'<text x="{tick}" y="{height - 12}" text-anchor="middle">{10**power:g} ms</text>'
         )
     y = float(TOP)
     for (runtime, precision), size in zip(groups, sizes, strict=True):

@@ -48,7 +48,7 @@ CONCEPTS = (
     "turn it into gold",
     "autumn as a watercolor",
 )
-SMALLER = {"pairs": 48, "steps": 120, "minutes": 120.0}
+SMALLER: dict[str, Any] = {"pairs": 48, "steps": 120, "minutes": 120.0}
 """Less than the default, because eight runs follow each other; only the number of steps ends a
 run, so that a busy machine gives the same table."""
 CONTROLLED = ("make it snowy",)

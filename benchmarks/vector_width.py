@@ -79,7 +79,7 @@ def answer() -> None:
     picture = picture.contiguous(memory_format=torch.channels_last)
     kernel = torch.randn(CHANNELS, CHANNELS, 3, 3, generator=draw) * 0.05
     plain = torch.nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1).eval()
-    bytes_ = quantized.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
+    bytes_ = quantized.Conv2d(CHANNELS, CHANNELS, 3, padding=1)  # type: ignore[no-untyped-call]
     bytes_.set_weight_bias(
         torch.quantize_per_tensor(kernel, 0.002, 0, torch.qint8), torch.zeros(CHANNELS)
     )

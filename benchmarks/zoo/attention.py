@@ -51,9 +51,8 @@ class MaskedSdpa(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Attend."""
         parts = self.qkv(tokens_of(x)).chunk(3, -1)
-        mixed = F.scaled_dot_product_attention(
-            *(heads_of(part, self.heads) for part in parts), attn_mask=self.bias
-        )
+        query, key, value = (heads_of(part, self.heads) for part in parts)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=self.bias)
         return x + self.out(mixed.transpose(1, 2).flatten(2)).transpose(1, 2).reshape(x.shape)
 
 
@@ -89,12 +88,15 @@ class Pooled(nn.Module):
         """Attend."""
         query = heads_of(tokens_of(self.query(x)), self.heads)
         parts = tokens_of(self.kv(F.avg_pool2d(x, 4))).chunk(2, -1)
-        mixed = F.scaled_dot_product_attention(query, *(heads_of(p, self.heads) for p in parts))
+        key, value = (heads_of(part, self.heads) for part in parts)
+        mixed = F.scaled_dot_product_attention(query, key, value)
         return x + self.out(mixed.transpose(1, 2).flatten(2).transpose(1, 2).reshape(x.shape))
 
 
 class Window(nn.Module):
     """Attention inside windows of 4 x 4 that are moved by 2, with a bias (Liu et al. 2021)."""
+
+    index: Tensor
 
     def __init__(self, channels: int = 8, heads: int = 2) -> None:
         super().__init__()
@@ -172,9 +174,8 @@ class Cross(nn.Module):
     def forward(self, x: Tensor, text: Tensor) -> Tensor:
         """Attend."""
         query = heads_of(tokens_of(self.query(x)), self.heads)
-        mixed = F.scaled_dot_product_attention(
-            query, *(heads_of(part, self.heads) for part in self.kv(text).chunk(2, -1))
-        )
+        key, value = (heads_of(part, self.heads) for part in self.kv(text).chunk(2, -1))
+        mixed = F.scaled_dot_product_attention(query, key, value)
         return x + self.out(mixed.transpose(1, 2).flatten(2).transpose(1, 2).reshape(x.shape))
 
 

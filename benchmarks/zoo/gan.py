@@ -103,6 +103,8 @@ class ModulatedActivations(nn.Module):
 class Blur(nn.Module):
     """Anti-aliased steps up and down with a fixed binomial kernel (Zhang 2019)."""
 
+    kernel: Tensor
+
     def __init__(self, channels: int = 8) -> None:
         super().__init__()
         line = torch.tensor([1.0, 3.0, 3.0, 1.0])

@@ -99,7 +99,7 @@ def write(member: Member, folder: Path) -> Path:
     for name, part in (("calibration", slice(CALIBRATION)), ("heldout", slice(CALIBRATION, None))):
         np.savez(
             folder / f"{name}.npz",
-            **{port.name: _stacked(arrays[port.name][part], port) for port in member.inputs},
+            **{port.name: _stacked(arrays[port.name][part], port) for port in member.inputs},  # type: ignore[arg-type]
         )
     facts = {
         "name": member.name,

@@ -49,10 +49,11 @@ class ReferenceEncoder(nn.Module):
     def forward(self, references: Tensor) -> tuple[Tensor, Tensor]:
         """Encode references (1, 4, 3, height, width)."""
         y = self.path(references.flatten(0, 1))
-        return tuple(
+        key, value = (
             layer(y).flatten(2).transpose(1, 2).reshape(1, -1, 16)
             for layer in (self.key, self.value)
-        )  # type: ignore[return-value]
+        )
+        return key, value
 
 
 class Adain(nn.Module):

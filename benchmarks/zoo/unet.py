@@ -16,6 +16,8 @@ from zoo.member import Input, Member, features, image, vector
 class TimeEmbedding(nn.Module):
     """Sines and cosines of the time step, then two layers (Ho et al. 2020)."""
 
+    rates: Tensor
+
     def __init__(self, width: int = 16) -> None:
         super().__init__()
         half = width // 2
