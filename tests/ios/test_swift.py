@@ -6,9 +6,7 @@ Run by `make test-ios`; skipped elsewhere, because a build takes a minute and th
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,27 +15,15 @@ import numpy as np
 import pytest
 from tests import needs
 from tests.concepts import tiny_run
+from tests.ios.swift import WORK, engine, linux
 from tests.students import smooth_photos, tiny_base
 
 from edgekit.cli.main import run
 from edgekit.core.tensors import Photo
 from edgekit.runtime import open_bundle
 
-ROOT = Path(__file__).parents[2]
-DEMO = ROOT / "ios_demo"
-WORK = "/tmp/edgekit-swift"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="on a Mac Xcode checks this, and more")
 pytestmark = [needs.SWIFT, pytest.mark.slow, pytest.mark.xdist_group("swift")]
-
-
-@pytest.fixture(scope="module")
-def tested() -> str:
-    """What test.sh says: style, tests, stand-ins, LinuxEngine; it fails if one of them does."""
-    done = subprocess.run(
-        [DEMO / "test.sh"], capture_output=True, text=True, timeout=900, check=False
-    )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    return done.stdout + done.stderr
 
 
 def test_the_swift_tests_agree_with_the_golden_file(tested):
@@ -67,19 +53,6 @@ def test_the_stand_ins_notice_a_name_that_is_not_there(tested, tmp_path):
 
     assert done.returncode != 0
     assert "nosuch" in done.stderr + done.stdout
-
-
-def linux(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of the toolchain in ios_demo."""
-    return subprocess.run(
-        [DEMO / "toolchain.sh", "run", *words],
-        cwd=DEMO,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -115,22 +88,6 @@ def edited(shelf: Path, photo: Photo, *weights: str) -> tuple[Photo, dict[str, A
     assert done.returncode == 0, done.stderr
     made = np.frombuffer((shelf / "out.rgb").read_bytes(), np.uint8).reshape(photo.shape)
     return made, json.loads(done.stdout)
-
-
-def engine(shelf: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    import ai_edge_litert
-
-    library = Path(next(iter(ai_edge_litert.__path__))) / "libLiteRt.so"
-    seen = shelf / library.name
-    if not seen.exists():
-        shutil.copyfile(library, seen)
-    return linux(
-        f"{WORK}/linux/debug/edgekit-linux",
-        *words,
-        EDGEKIT_SEE=str(shelf),
-        EDGEKIT_LITERT=str(seen),
-        **environment,
-    )
 
 
 @pytest.mark.parametrize("size", [(150, 190), (64, 64), (40, 90)])

@@ -10,7 +10,8 @@ private let kept = (low: 4.0, high: 8.0)
 
 extension Photo {
   /// A copy in which `restored` takes the place of `crop`, which `matrix` cut out: in the photo's
-  /// light, with soft edges. Pixels outside the crop stay as they are.
+  /// light, with soft edges. Pixels outside the crop stay as they are, and so does what is finer than
+  /// the crop where the face changes little.
   public func pasted(crop: Photo, restored: Photo, matrix: Affine) -> Photo {
     precondition(crop.size == restored.size && crop.width == crop.height, "squares of one size")
     let side = crop.width

@@ -22,7 +22,7 @@ public struct FaceBars: Sendable {
   /// Most of the crop that lies outside the photo.
   public var mostOutside = 0.35
   /// Faces of one photo that are restored, the largest first.
-  public var most = 10
+  public var most = 8
   /// A face this much larger in the photo than the network's picture becomes visibly softer.
   public var soft = 1.5
 
@@ -69,17 +69,16 @@ extension Editor {
       throw EdgekitError(
         "no face was found", hint: "choose a photo in which a face is seen clearly")
     }
-    var (made, latency, notes) = (photo, Latency(pre: findMs), [String]())
-    var refusals = faces.compactMap { bars.refusal($0) }
-    let possible = faces.filter { bars.refusal($0) == nil }
-    var (done, left, softest) = (0, 0, 0.0)
-    for (index, face) in possible.enumerated() {
-      guard done < bars.most else {
-        left = possible.count - index
-        break
-      }
+    var (made, latency, refusals) = (photo, Latency(pre: findMs), [EdgekitError]())
+    var (done, largest) = (0, 0.0)
+    let chosen = faces.prefix(bars.most)
+    for (index, face) in chosen.enumerated() {
       try Task.checkCancellation()
-      await report(index, min(possible.count, bars.most))
+      if let refusal = bars.refusal(face) {
+        refusals.append(refusal)
+        continue
+      }
+      await report(index, chosen.count)
       let began = clock.wallMs()
       let crop = FaceCrop(photo, five: face.five, side: tile.width)
       if let refusal = bars.refusal(crop, of: photo.size) {
@@ -91,7 +90,7 @@ extension Editor {
       let answered = clock.wallMs()
       made = made.pasted(crop: crop.photo, restored: restored.photo, matrix: crop.matrix)
       done += 1
-      softest = max(softest, crop.native)
+      largest = max(largest, crop.native)
       latency.pre += ready - began + restored.latency.pre
       latency.model += restored.latency.model
       latency.modelCPU += restored.latency.modelCPU
@@ -101,16 +100,17 @@ extension Editor {
     if done == 0, let first = refusals.first {
       throw EdgekitError("the face \(first.what)", hint: first.hint)
     }
-    if left > 0 {
+    var notes = refusals.map { "One face is left as before: it \($0.what)." }
+    if faces.count > bars.most {
+      let left = faces.count - bars.most
       notes.append(
-        "At most \(bars.most) faces of a photo are restored, the largest: \(left) more "
-          + "\(left == 1 ? "is" : "are") left as before.")
+        "\(left) smaller \(left == 1 ? "face is" : "faces are") left as before, beyond "
+          + "\(bars.most).")
     }
-    for refusal in refusals { notes.append("One face is left as before: it \(refusal.what).") }
-    if softest > bars.soft * Double(tile.width) {
+    if largest > bars.soft * Double(tile.width) {
       notes.append(
-        "A face fills \(decimals(softest, 0)) pixels of the photo and the restorer makes "
-          + "\(tile.width): it is softer than its surroundings.")
+        "A face fills \(decimals(largest, 0)) pixels of the photo and the restorer makes "
+          + "\(tile.width): where it changes much, it is softer than its surroundings.")
     }
     return Portrait(photo: made, restored: done, notes: notes, latency: latency, findMs: findMs)
   }

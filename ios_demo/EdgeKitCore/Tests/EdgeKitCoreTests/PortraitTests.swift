@@ -164,12 +164,14 @@ struct PortraitTests {
 
   @Test func noMoreFacesThanTheBoundAreRestoredAndTheLargestAreTaken() async throws {
     var bars = FaceBars()
-    bars.most = 1
+    bars.mostOutside = 2
+    bars.most = 2
 
     let made = try await portrait(bars)
 
-    #expect(made.restored == 1)
-    #expect(made.notes.contains { $0.hasPrefix("At most 1 faces of a photo are restored") })
+    let smaller = try faceGolden().found.faces.count - 2
+    #expect(made.restored == 2)
+    #expect(made.notes.contains("\(smaller) smaller faces are left as before, beyond 2."))
   }
 
   @Test func aPhotoWhoseFacesAreAllTooSmallSaysSo() async throws {
