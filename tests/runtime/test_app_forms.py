@@ -11,7 +11,6 @@ from edgekit.core.manifest import read_bundle, write_bundle
 @pytest.mark.parametrize(
     ("form", "sentence", "target"),
     [
-        ("restorer", "restores faces with good photos of the person", "ios"),
         ("mesh", "makes meshes of words", "ios"),
         ("mesh", "makes meshes of words", "android"),
         ("something_new", "is of the form something_new", "ios"),

@@ -56,7 +56,7 @@ def write_nets(bundle: Path) -> tuple[PartEntry, ...]:
 
     Needs what `check_nets` looks for.
     """
-    return tuple(write_net(net, bundle, _package) for net in NETS)
+    return tuple(write_net(net, bundle, package) for net in NETS)
 
 
 def write_net(
@@ -139,7 +139,7 @@ def _golden(net: FaceNet, model: ModelEntry, folder: Path) -> GoldenEntry:
     return GoldenEntry(path=path, sha256=file_sha256(folder / path), samples=SAMPLES)
 
 
-def _package(net: FaceNet, graph: Graph, folder: Path) -> ModelEntry:
+def package(net: FaceNet, graph: Graph, folder: Path) -> ModelEntry:
     """Write the net as a Core ML package, weight for weight."""
     with _quiet():
         import coremltools as ct
