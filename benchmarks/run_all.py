@@ -151,7 +151,7 @@ RESULTS: Mapping[str, Measurement] = {
             "benchmarks/mesh/finish.py --out {out}/finish.json",
             "benchmarks/mesh/oracle.py lr=0.001 lr=0.003 lr=0.001,guidance=3"
             " --out {out}/oracle.jsonl",
-            "benchmarks/mesh/files.py --make {work}/things",
+            "benchmarks/mesh/files.py --shipped {work}/things",
             "edgekit export {work}/things --target onnx --target android",
             "benchmarks/mesh/files.py --run {work}/things --browser --out {out}/files.json",
             "edgekit export {work}/things --target ios --timeout 7200",  # its records: apple.json
@@ -167,6 +167,13 @@ RESULTS: Mapping[str, Measurement] = {
             "benchmarks/views.py {work}/views {work}/judge --views 2 --guidance 1 "
             "--log {work}/views.work/log.jsonl --out {out}/teacher.json",
             "benchmarks/mesh/table.py",
+        )
+    ),
+    "onnx_stored.json": Measurement(
+        (
+            "edgekit export --base --target onnx --out {work}/onnx_stored",
+            "benchmarks/onnx_stored.py shipped:things=ends-2 shipped:restorer=ends-1 "
+            "{work}/onnx_stored=ends-1 --out {out}",
         )
     ),
     "optimize_concept_gan.json": Measurement(

@@ -1,20 +1,21 @@
 """What the files of a mesh generator cost: bytes, distance from the student's mesh, seconds a mesh.
 
-    python benchmarks/mesh/files.py --make /tmp/things
-    edgekit export /tmp/things --target onnx --target android
-    python benchmarks/mesh/files.py --run /tmp/things --out benchmarks/results/mesh/files.json
-    python benchmarks/mesh/files.py --run /tmp/things --browser --out ...     # adds Chromium's
+    python benchmarks/mesh/files.py --shipped runs/things
+    edgekit export runs/things --target onnx --target android
+    python benchmarks/mesh/files.py --run runs/things --out benchmarks/results/mesh/files.json
+    python benchmarks/mesh/files.py --run runs/things --browser --out ...     # adds Chromium's
 
-`--make` writes a generator of the usual size with random weights, stirred so that every prompt has
-a lumpy surface of its own: neither size nor cost needs training, and a trained run is measured by
-the same call. Parity of each file alone stands in its bundle; here both files of a format work
-together, and their mesh is held against that of the PyTorch student.
+`--shipped` writes the student folder of the generator that ships. `--make` writes an untrained one
+of the usual size, stirred so that every prompt has a lumpy surface of its own. Parity of each file
+alone stands in its bundle; here both files of a format work together, and their mesh is held
+against that of the PyTorch student.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 import threading
@@ -28,6 +29,7 @@ import numpy as np
 
 from edgekit.benchmarks.devices.browser import browser
 from edgekit.benchmarks.host import host_facts, load_average
+from edgekit.cli.shipped import shipped_student
 from edgekit.core.manifest import ModelEntry, read_bundle
 from edgekit.core.seams import Port, Session
 from edgekit.core.store import write_json
@@ -57,11 +59,14 @@ def main() -> None:
     parser.add_argument("--make", type=Path, help="student folder to write")
     parser.add_argument("--run", type=Path, help="an exported run")
     parser.add_argument("--browser", action="store_true", help="measure Chromium too")
+    parser.add_argument("--shipped", type=Path, help="write the student folder that ships here")
     parser.add_argument("--calls", type=int, default=CALLS)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     if given.make:
         make(given.make)
+    if given.shipped:
+        shutil.copytree(shipped_student("things"), given.shipped)
     if given.run and given.out:
         write_json(given.out, measured(given.run, given.calls, browser=given.browser))
 
@@ -276,11 +281,26 @@ MAKE = """(async () => { HELP
 })()"""
 
 
+CHECK = """(async () => { HELP
+  delete document.body.dataset.golden;
+  $("check").click();
+  await until(() => document.body.dataset.golden);
+  return JSON.parse(document.body.dataset.golden).worst_db;
+})()"""
+
+
 def in_browser(folder: Path, prompts: tuple[str, ...], calls: int) -> dict[str, Any]:
-    """Return the milliseconds of meshes that the web demo makes in Chromium with each file."""
+    """Return what the web demo makes in Chromium with each file, by the engine of its format."""
+    found = [page_of(folder, form, prompts, calls) for form in TIMED]
+    rows = {path: row for one in found for path, row in one.pop("milliseconds").items()}
+    return {**found[0], "milliseconds": rows}
+
+
+def page_of(folder: Path, form: str, prompts: tuple[str, ...], calls: int) -> dict[str, Any]:
+    """Return the milliseconds of meshes, and the decibels of the golden vectors, of a format."""
     rows: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as place:
-        site = build_site([folder], Path(place) / "site")
+        site = build_site([folder], Path(place) / "site", engines=[form])
         with server(site.folder) as running, browser() as chromium:
             threading.Thread(target=running.serve_forever, daemon=True).start()
             page = opened_page(chromium, f"http://127.0.0.1:{running.server_address[1]}/")
@@ -295,10 +315,16 @@ def in_browser(folder: Path, prompts: tuple[str, ...], calls: int) -> dict[str, 
                 rows[file["path"]] = {
                     **{name: round(float(np.median([m[name] for m in made])), 1) for name in SPENT},
                     "raw_total": [round(row["total"], 1) for row in made],
+                    "golden_db": round(asked(chromium, page, CHECK.replace("HELP", HELP)), 1),
                 }
             version = chromium.call("Browser.getVersion")["product"]
             running.shutdown()
-    return {"browser": version, "threads": file["threads"], "milliseconds": rows}
+    return {
+        "browser": version,
+        "threads": file["threads"],
+        "load_average": load_average(),
+        "milliseconds": rows,
+    }
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ const PARTS = { memory: "enroller", code: "identity" };
 /** Least side of a face in the photo's pixels: of one to restore, and of a good one. */
 const LEAST_PX = { restore: 20, enrol: 40 };
 const MOST_YAW = 60;
-/** Faces of a photo that are restored, the largest; more would take minutes on a phone. */
-export const MOST_FACES = 10;
+/** Faces of a photo that are restored, the largest: as many as `edgekit restore` takes. */
+export const MOST_FACES = 8;
 
 /** How a restorer is told of a person: "memory", "code" or "none". */
 export function kindOf(entry) {

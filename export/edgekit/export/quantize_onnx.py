@@ -107,16 +107,22 @@ def write_quantized(
     write_bytes(path, model.SerializeToString(deterministic=True))
 
 
-def static_int8(source: Path, path: Path, *, recipe: str, feeds: Sequence[Feed]) -> str:
-    """Quantize the fp32 file `source` into `path` and return the recipe in words."""
+def static_int8(
+    source: Path, path: Path, *, recipe: str, feeds: Sequence[Feed], smaller: bool = True
+) -> str:
+    """Quantize the fp32 file `source` into `path` and return the recipe in words.
+
+    `smaller` stores the weights of float layers small too; without it they are kept in float32,
+    which is only of use to compare.
+    """
     choice = INT8_RECIPES[recipe]
     options: dict[str, object] = {"ActivationSymmetric": True} if choice.signed else {}
     if _mostly_products(source) and not set(_PRODUCTS) & set(choice.operators):
         choice = replace(choice, operators=(*choice.operators, *_PRODUCTS))
         options["MatMulConstBOnly"] = True  # attention's own products stay float
     write_quantized(source, path, choice=choice, feeds=feeds, **options)
-    smaller = store_smaller(source, path, feeds)
-    return f"{choice.words()}{smaller}; {len(feeds)} calibration samples"
+    stored = store_smaller(source, path, feeds) if smaller else ""
+    return f"{choice.words()}{stored}; {len(feeds)} calibration samples"
 
 
 def _mostly_products(source: Path) -> bool:
