@@ -45,13 +45,12 @@ from edgekit.distill.faces.store import (
     Split,
     decoded,
     encoded,
-    line_of,
     open_faces,
     rounded,
     shard_entries,
     write_shard,
 )
-from edgekit.distill.shard_folders import claim, finished
+from edgekit.distill.shard_folders import claim, finished, line_of
 
 RECIPE = "recipe.json"
 FORMAT = 2

@@ -14,19 +14,19 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-import webdataset
 from PIL import Image
 
 from edgekit.core.errors import BadInput
-from edgekit.core.store import read_manifest, write_bytes
+from edgekit.core.store import read_manifest
 from edgekit.core.tensors import Photo
 from edgekit.distill.faces.points import NUM_DENSE, Points
+from edgekit.distill.shard_folders import line_of, read_samples, write_samples
 
 KIND = "faces"
 INDEX = "index.jsonl"
@@ -89,7 +89,7 @@ class FaceSet:
         """
         for shard in dict.fromkeys(entry.shard for entry in entries):
             wanted = {entry.key: entry for entry in entries if entry.shard == shard}
-            for sample in samples(self.folder / shard):
+            for sample in read_samples(self.folder / shard, what=KIND):
                 if entry := wanted.pop(sample["__key__"], None):
                     yield entry, sample["jpg"]
             if wanted:
@@ -129,11 +129,6 @@ def entry_from(values: dict[str, Any]) -> FaceEntry:
     return FaceEntry(**row)
 
 
-def line_of(entry: FaceEntry | Refused) -> str:
-    """Return the line of the index for one entry."""
-    return json.dumps(asdict(entry), sort_keys=True, ensure_ascii=False)
-
-
 def rounded(points: Points) -> tuple[tuple[float, float], ...]:
     """Return points as the index holds them: to a hundredth of a pixel."""
     return tuple((round(float(x), 2), round(float(y), 2)) for x, y in points)
@@ -141,23 +136,9 @@ def rounded(points: Points) -> tuple[tuple[float, float], ...]:
 
 def write_shard(path: Path, faces: Sequence[tuple[FaceEntry, bytes]]) -> None:
     """Write one shard at once or not at all; each face is an entry and its JPEG."""
-    buffer = io.BytesIO()
-    # A fixed time and owner: equal faces give equal bytes, on any day and machine.
-    writer = webdataset.TarWriter(buffer, encoder=False, mtime=0, user="edgekit", group="edgekit")
-    for entry, jpeg in faces:
-        writer.write({"__key__": entry.key, "jpg": jpeg, "json": line_of(entry).encode()})
-    writer.close()
-    write_bytes(path, buffer.getvalue())
-
-
-def samples(shard: Path) -> Iterator[dict[str, Any]]:
-    """Yield the raw samples of a shard; raises BadInput if it is missing or damaged."""
-    try:
-        yield from webdataset.tariterators.tarfile_samples([{"url": str(shard)}])
-    except Exception as error:  # webdataset re-raises whatever tarfile or the disk gave
-        raise BadInput(
-            f"{shard} cannot be read", hint="make the faces again in a new folder"
-        ) from error
+    rows = ((entry.key, jpeg, line_of(entry).encode()) for entry, jpeg in faces)
+    names = ("__key__", "jpg", "json")
+    write_samples(path, (dict(zip(names, row, strict=True)) for row in rows))
 
 
 def shard_entries(shard: Path) -> list[FaceEntry] | None:
@@ -165,7 +146,7 @@ def shard_entries(shard: Path) -> list[FaceEntry] | None:
     if not shard.is_file():
         return None
     try:
-        found = list(samples(shard))
+        found = list(read_samples(shard, what=KIND))
         entries = [entry_from(json.loads(sample["json"])) for sample in found]
         hashes = [sha256(sample["jpg"]).hexdigest() for sample in found]
     except (BadInput, ValueError, KeyError, TypeError):

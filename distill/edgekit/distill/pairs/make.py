@@ -33,10 +33,9 @@ from edgekit.distill.pairs.store import (
     KIND,
     PairEntry,
     PairSet,
-    line_of,
     open_pairs,
 )
-from edgekit.distill.shard_folders import claim, finished
+from edgekit.distill.shard_folders import claim, finished, line_of
 
 RECIPE = "recipe.json"
 FORMAT = 1

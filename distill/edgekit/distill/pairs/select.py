@@ -34,11 +34,10 @@ from edgekit.distill.pairs.store import (
     KIND,
     PairEntry,
     PairSet,
-    line_of,
     open_pairs,
-    samples,
     write_shard,
 )
+from edgekit.distill.shard_folders import line_of, read_samples
 
 FORMAT = 1
 """Raised when the same arguments would choose other pairs than before."""
@@ -140,7 +139,7 @@ def _copied(pairs: PairSet, entries: Sequence[PairEntry], out: Path) -> list[Pai
     raw = {
         sample["__key__"]: (sample["source.png"], sample["edit.png"])
         for shard in dict.fromkeys(entry.shard for entry in entries)
-        for sample in samples(pairs.folder / shard)
+        for sample in read_samples(pairs.folder / shard, what=KIND)
     }
     moved: list[PairEntry] = []
     for number, start in enumerate(range(0, len(entries), SHARD_PAIRS)):

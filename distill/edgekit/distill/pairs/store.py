@@ -12,20 +12,20 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-import webdataset
 from PIL import Image
 
 from edgekit.core.errors import BadInput
-from edgekit.core.store import read_manifest, write_bytes
+from edgekit.core.store import read_manifest
 from edgekit.core.tensors import Photo, Photos
 from edgekit.distill.pairs.quality import Scores
+from edgekit.distill.shard_folders import line_of, read_samples, write_samples
 
 KIND = "pairs"
 INDEX = "index.jsonl"
@@ -81,7 +81,7 @@ class PairSet:
         wanted = {entry.key for entry in entries}
         found: dict[str, tuple[Photo, Photo]] = {}
         for shard in dict.fromkeys(entry.shard for entry in entries):
-            for sample in samples(self.folder / shard):
+            for sample in read_samples(self.folder / shard, what=KIND):
                 if sample["__key__"] in wanted:
                     found[sample["__key__"]] = (
                         decoded(sample["source.png"]),
@@ -129,34 +129,11 @@ def entry_from(values: dict[str, Any]) -> PairEntry:
     return PairEntry(**row)
 
 
-def line_of(entry: PairEntry) -> str:
-    """Return the line of the index for one entry."""
-    return json.dumps(asdict(entry), sort_keys=True, ensure_ascii=False)
-
-
 def write_shard(path: Path, pairs: Sequence[tuple[PairEntry, bytes, bytes]]) -> None:
     """Write one shard at once or not at all; each pair is an entry and the PNGs of both photos."""
-    buffer = io.BytesIO()
-    # A fixed time and owner: equal pairs give equal bytes, on any day and machine.
-    writer = webdataset.TarWriter(buffer, encoder=False, mtime=0, user="edgekit", group="edgekit")
-    for entry, source, edit in pairs:
-        text = line_of(entry).encode()
-        writer.write({"__key__": entry.key, "source.png": source, "edit.png": edit, "json": text})
-    writer.close()
-    write_bytes(path, buffer.getvalue())
-
-
-def samples(shard: Path) -> Iterator[dict[str, Any]]:
-    """Yield the raw samples of a shard, as WebDataset groups them.
-
-    Raises BadInput if the shard is missing or damaged.
-    """
-    try:
-        yield from webdataset.tariterators.tarfile_samples([{"url": str(shard)}])
-    except Exception as error:  # webdataset re-raises whatever tarfile or the disk gave
-        raise BadInput(
-            f"{shard} cannot be read", hint="make the pairs again in a new folder"
-        ) from error
+    rows = ((entry.key, source, edit, line_of(entry).encode()) for entry, source, edit in pairs)
+    names = ("__key__", "source.png", "edit.png", "json")
+    write_samples(path, (dict(zip(names, row, strict=True)) for row in rows))
 
 
 def shard_entries(shard: Path) -> list[PairEntry] | None:
@@ -164,7 +141,7 @@ def shard_entries(shard: Path) -> list[PairEntry] | None:
     if not shard.is_file():
         return None
     try:
-        found = list(samples(shard))
+        found = list(read_samples(shard, what=KIND))
         entries = [entry_from(json.loads(sample["json"])) for sample in found]
         pictures = [(sample["source.png"], sample["edit.png"]) for sample in found]
     except (BadInput, ValueError, KeyError, TypeError):
