@@ -122,6 +122,16 @@ def test_the_screen_says_how_many_faces_are_restored_and_why_one_is_not(shelf, s
     assert "(2 faces," in told["latency"]
 
 
+def test_the_comparison_with_python_covers_the_nets_too(shelf, seen):
+    _, told = shown(shelf, seen["one"])
+
+    restorer, nets = told["check"].split("The nets that find faces: ")
+    assert "difference from PyTorch on" in restorer
+    assert restorer.endswith("It passes (1e-4). ")
+    assert nets.startswith("largest difference from LiteRT on 6 golden samples")
+    assert nets.endswith("It passes (1e-4).")
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [("tiny", "pixels large, less than 20 — choose a photo"), ("wall", "no face was found")],

@@ -124,86 +124,16 @@ public actor Editor {
 
   /// Run the golden vectors that Python wrote and compare.
   public func check() async throws -> GoldenCheck {
-    let golden = bundle.manifest.golden
-    let arrays = try numpyArchive(try bundle.data(golden))
+    let golden = try GoldenVectors(of: bundle)
     var worst: Parity?
-    for index in 0..<golden.samples {
-      var feeds: [String: Tensor] = [:]
-      for port in entry.inputs {
-        feeds[port.name] = try sample(arrays[port.name], index, golden.samples, port.name).feed(
-          port)
-      }
-      let made = try levels(of: try await model.engine.run(feeds)).map { $0 * 2 / 255 - 1 }
-      let wanted = try sample(arrays[output.name], index, golden.samples, output.name).interleaved()
-      let found = Parity(reference: wanted, candidate: made)
-      if worst.map({ !(found.psnrDB >= $0.psnrDB) }) ?? true { worst = found }
+    for index in 0..<golden.count {
+      let outputs = try await model.engine.run(try golden.feeds(entry, index))
+      let made = try levels(of: outputs).map { $0 * 2 / 255 - 1 }
+      let wanted = try golden.sample(output.name, index).interleaved()
+      worst = Parity(reference: wanted, candidate: made).worse(than: worst)
     }
-    guard let worst else {
-      throw EdgekitError("the bundle has no golden samples", hint: "export the bundle again")
-    }
+    guard let worst else { throw GoldenVectors.noSamples }
     return GoldenCheck(
-      worst: worst, samples: golden.samples, precision: entry.precision, image: output.isImage)
-  }
-
-  private func sample(
-    _ array: NumpyArray?, _ index: Int, _ count: Int, _ name: String
-  ) throws -> GoldenSample {
-    guard let array, count > 0, array.shape.first == count else {
-      throw EdgekitError(
-        "the golden vectors hold no \(count) samples of \(name)", hint: "export the bundle again")
-    }
-    let size = array.values.count / count
-    return GoldenSample(values: Array(array.values[index * size..<(index + 1) * size]))
-  }
-}
-
-/// One golden picture (NCHW, values in [-1, 1]) or another input, as the file holds it.
-private struct GoldenSample {
-  let values: [Float]
-
-  func interleaved() -> [Float] {
-    let count = values.count / 3
-    return (0..<count * 3).map { values[$0 % 3 * count + $0 / 3] }
-  }
-
-  func feed(_ port: ModelPort) -> Tensor {
-    guard let size = port.pictureSize else { return .numbers(values) }
-    if port.isImage {
-      return .picture(Photo(size: size, bytes: interleaved().map { byte(($0 + 1) * 127.5) }))
-    }
-    let scale = Float(port.high - port.low) / 2
-    let laid = port.layout == .nchw ? values : interleaved()
-    return .numbers(laid.map { ($0 + 1) * scale + Float(port.low) })
-  }
-}
-
-/// The worst golden sample against PyTorch's output, held to the bars of `edgekit verify`.
-public struct GoldenCheck: Sendable, Equatable {
-  public let worst: Parity
-  public let samples: Int
-  public let passes: Bool
-  /// What is shown.
-  public let sentence: String
-
-  public init(worst: Parity, samples: Int, precision: String, image: Bool) {
-    (self.worst, self.samples) = (worst, samples)
-    let bar: String
-    switch precision {
-    case "fp32":
-      // A picture object holds bytes: one level is the nearest that it can come.
-      passes = worst.maxAbs <= (image ? 2.0 / 255 + 1e-6 : 1e-4)
-      bar = image ? "one level" : "1e-4"
-    case "fp16":
-      passes = worst.psnrDB >= 55
-      bar = "55 dB"
-    default:
-      passes = worst.psnrDB >= 35
-      bar = "35 dB"
-    }
-    let off = String(format: "%.1e", worst.maxAbs)
-    let outcome = passes ? "It passes (\(bar))." : "It fails (\(bar))."
-    sentence =
-      "Largest difference from PyTorch on \(samples) golden samples: \(off), "
-      + "\(decimals(worst.psnrDB, 1)) dB; black to white is 2. \(outcome)"
+      worst: worst, samples: golden.count, precision: entry.precision, image: output.isImage)
   }
 }

@@ -29,13 +29,15 @@ extension Studio {
     }
   }
 
-  /// Compare the loaded file with what Python computed.
+  /// Compare the loaded file, and the nets that find faces, with what Python computed.
   public func check() async {
     await guarded {
       guard let editor else { return }
-      let found = try await editor.check()
-      checkLine = found.sentence
-      say(found.passes ? "Checked." : found.sentence, error: !found.passes)
+      var checks = [try await editor.check()]
+      if let nets { checks.append(try await nets.check()) }
+      checkLine = checks.map(\.sentence).joined(separator: " ")
+      let failed = checks.first { !$0.passes }
+      say(failed?.sentence ?? "Checked.", error: failed != nil)
     }
   }
 

@@ -86,9 +86,12 @@ struct Main {
     let photo = try photo(at: words[2], Size(height: height, width: width))
     await studio.show(photo)
     if let after = studio.after { try Data(after.bytes).write(to: URL(fileURLWithPath: words[5])) }
+    let (status, isError) = (studio.status, studio.statusIsError)
+    await studio.check()
     try tell(
       [
-        "status": studio.status, "error": studio.statusIsError, "latency": studio.latencyLine,
+        "status": status, "check": studio.checkLine, "error": isError,
+        "latency": studio.latencyLine,
         "restored": studio.portrait?.restored ?? 0, "notes": studio.portrait?.notes ?? [],
         "find_ms": studio.portrait?.findMs ?? 0, "title": studio.title,
       ] as [String: Any])
