@@ -114,6 +114,7 @@ RESULTS: Mapping[str, Measurement] = {
             "benchmarks/faces/latency.py --out {out}/restorer_latency.json",
             "benchmarks/faces/shipped.py --real PORTRAITS --rendered HEADS "
             "--out {out}/shipped.json",
+            "benchmarks/faces/paste.py --faces PORTRAITS --out {out}/paste.json",
             # shipped_files.json is of the manifest of the first and the answer of the second.
             "edgekit export shipped:restorer --out {work}/restorer_files --target onnx "
             "--target android --target ios",
