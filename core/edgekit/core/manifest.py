@@ -29,7 +29,17 @@ RelativePath = Annotated[str, Field(pattern=rf"^{_SEGMENT}(/{_SEGMENT})*$")]
 TargetName = Literal["onnx", "android", "ios", "tensorrt", "executorch", "openvino"]
 Format = Literal["onnx", "tflite", "mlpackage", "aimodel", "engine", "trt", "pte", "openvino"]
 """Suffix of a model file. mlpackage, aimodel, engine, trt and openvino are folders."""
-FORMS = ("concept", "base", "restorer", "enroller", "identity", "mesh", "field", "other")
+FORMS = (
+    "concept",
+    "base",
+    "restorer",
+    "enroller",
+    "identity",
+    "face_net",
+    "mesh",
+    "field",
+    "other",
+)
 """Kinds of bundles that edgekit writes; a reader says in a sentence which ones it cannot show."""
 MOST_PROMPTS = 16
 
@@ -256,7 +266,8 @@ class BundleManifest(_Strict):
     parts: tuple[PartEntry, ...] = Field(
         default=(),
         description="bundles inside this one that it works with: a restorer's enroller and the "
-        "encoder of its codes (identity), a mesh generator's field",
+        "encoder of its codes (identity), in an iOS app also the nets that find faces (face_net); "
+        "a mesh generator's field",
     )
     assets: tuple[FileEntry, ...] = Field(
         default=(), description="other files that it needs, such as a table of words"
