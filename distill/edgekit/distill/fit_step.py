@@ -25,7 +25,7 @@ from edgekit.distill.fit_state import (
     rate_share,
     shuffled,
 )
-from edgekit.distill.graphs import Graphs
+from edgekit.distill.graphs import Graphs, bfloat16
 from edgekit.distill.lora import TEXT_ALONE
 from edgekit.distill.losses.adversarial import discriminator_loss, generator_loss
 from edgekit.distill.metrics import perceptual_distance
@@ -234,10 +234,7 @@ class TrainingStep:
                 optimizer.zero_grad(set_to_none=True)
 
     def _autocast(self) -> torch.autocast:
-        # A cached cast would belong to the graph in which it was made.
-        cached = self.device.type != "cuda"
-        kind = self.device.type
-        return torch.autocast(kind, torch.bfloat16, enabled=self.half, cache_enabled=cached)
+        return bfloat16(self.device, enabled=self.half)
 
 
 def _by_rate(trained: Mapping[str, nn.Parameter]) -> list[dict[str, Any]]:

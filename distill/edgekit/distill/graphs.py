@@ -17,6 +17,12 @@ EAGER_STEPS = 3
 """Steps before a graph is recorded: libraries choose kernels and optimizers make their state."""
 
 
+def bfloat16(device: torch.device, *, enabled: bool) -> torch.autocast:
+    """Return the context in which products of a step run in bfloat16, if `enabled`."""
+    graphed = device.type == "cuda"  # a cached cast would belong to the graph in which it was made
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=not graphed)
+
+
 class Graphs(Generic[Answer]):
     """Runs the steps of one training; on a GPU each form of the step becomes a CUDA graph.
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgekit.distill.fit_state import fast_bfloat16, placed, rate_share
-from edgekit.distill.graphs import Graphs
+from edgekit.distill.graphs import Graphs, bfloat16
 from edgekit.distill.metrics import perceptual_distance
 from edgekit.distill.teachers.features import PerceptualDistance
 
@@ -169,9 +169,7 @@ class _Course:
         """Read step number `at`, train on its pairs, and count on: all of it on the device."""
         source, edit, context = self._batch()
         gpu = self.device.type == "cuda"
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.half, cache_enabled=not gpu
-        ):
+        with bfloat16(self.device, enabled=self.half):
             made = cast(Any, self.network).painted(source, context)
             felt = self.features(made.clamp(-1, 1), edit)
         loss = self.settings.l1 * F.l1_loss(made.float(), edit)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from edgekit.core.store import value_sha256
 from edgekit.distill.faces.sets import Faces
+from edgekit.distill.graphs import bfloat16
 from edgekit.distill.identity.decoders import FlowDecoder, MaskedDecoder
 from edgekit.distill.identity.encoder import IdentityEncoder, fresh_encoder
 from edgekit.distill.identity.heads import (
@@ -77,10 +78,7 @@ class CodeTask:
         draw = Draw(**{name: batch[name] for name in Draw._fields})
         photos = batch_of(self.faces, draw)
         chance = {k.removeprefix("chance_"): v for k, v in batch.items() if k.startswith("chance_")}
-        # A cached cast would belong to the graph in which it was made.
-        cached = self.device.type != "cuda"
-        kind = self.device.type
-        with torch.autocast(kind, torch.bfloat16, enabled=self.half, cache_enabled=cached):
+        with bfloat16(self.device, enabled=self.half):
             with torch.set_grad_enabled(not self.frozen):
                 codes = self.encoder(photos.inputs, photos.mask)
             loss = self.head.loss(self.encoder, codes, photos, chance)

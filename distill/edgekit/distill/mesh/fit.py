@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from edgekit.core.store import value_sha256
+from edgekit.distill.graphs import bfloat16
 from edgekit.distill.journal import Clock
 from edgekit.distill.learning import Batch, Learner, Terms, learn
 from edgekit.distill.mesh.distillation import LAST_STEP, Draws, Wanted, score_loss
@@ -150,9 +151,7 @@ class MeshTask:
         return chosen.to(self.device, non_blocking=True)
 
     def _autocast(self) -> torch.autocast:
-        # A cached cast would belong to the graph in which it was made.
-        kind, on_gpu = self.device.type, self.device.type == "cuda"
-        return torch.autocast(kind, torch.bfloat16, enabled=on_gpu, cache_enabled=not on_gpu)
+        return bfloat16(self.device, enabled=self.device.type == "cuda")
 
 
 def fit_mesh(

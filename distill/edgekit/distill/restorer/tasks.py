@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from edgekit.distill.faces.sets import FaceBatch, Faces, FaceSampler, made_together
 from edgekit.distill.fit_state import fast_bfloat16, placed
+from edgekit.distill.graphs import bfloat16
 from edgekit.distill.learning import Batch, Learner, Terms
 from edgekit.distill.losses.adversarial import discriminator_loss
 from edgekit.distill.restorer.attention import Memory, Seen
@@ -35,10 +36,7 @@ SETTLED = 0.6
 
 def half(device: torch.device) -> torch.autocast:
     """Return the context in which products run in bfloat16 where that is faster."""
-    graphed = device.type == "cuda"  # a cached cast would belong to the graph in which it was made
-    return torch.autocast(
-        device.type, torch.bfloat16, enabled=fast_bfloat16(device), cache_enabled=not graphed
-    )
+    return bfloat16(device, enabled=fast_bfloat16(device))
 
 
 def generator_of(seed: int, step: int, device: torch.device) -> torch.Generator:
