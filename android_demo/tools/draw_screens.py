@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -264,9 +266,7 @@ def _dp(value: str) -> float:
     return float(value.removesuffix("dp").removesuffix("sp"))
 
 
-def edited(
-    bundle: Path, photo: np.ndarray, choice: list[str]
-) -> tuple[np.ndarray, dict[str, object]]:
+def edited(bundle: Path, photo: np.ndarray, choice: list[str]) -> tuple[np.ndarray, dict[str, Any]]:
     """Edit a photo with the app's own classes; return it and the facts that the screens show."""
     sys.path.insert(0, str(ROOT))
     from tests.android.jvm import compiled_tests
@@ -306,17 +306,12 @@ def main() -> None:
     made, facts = edited(given.bundle, photo, [one.name, two.name, str(given.percent)])
     photos = (Image.fromarray(photo), Image.fromarray(made))
     words = Screen("main", dark=False, content={}, gone=set()).strings
-    engine = words["engine"].replace("$.0f", "$s").replace("%1$s", str(facts["title"]))
-    engine = engine.replace("%2$s", str(facts["accelerator"])).replace(
-        "%3$s", f"{facts['load']:.0f}"
+    engine = filled(words["engine"], facts["title"], facts["accelerator"], facts["load"], "")
+    latency = filled(
+        words["latency"],
+        *(photo.shape[1], photo.shape[0], facts["pre"], facts["model"], facts["tiles"]),
+        *(facts["model"] / facts["tiles"], facts["post"], facts["first"]),
     )
-    values = [photo.shape[1], photo.shape[0], facts["pre"], facts["model"], facts["tiles"]]
-    values += [facts["model"] / facts["tiles"], facts["post"], facts["first"]]
-    latency = words["latency"]
-    for place, (value, form) in enumerate(
-        zip(values, ("d", "d", ".1f", ".1f", "d", ".1f", ".1f", ".1f"), strict=True), 1
-    ):
-        latency = latency.replace(f"%{place}${form}", format(value, form))
     content = {
         "title": words["base_title"],
         "first": one.prompt,
@@ -325,24 +320,20 @@ def main() -> None:
         "file": str(facts["title"]),
         "accelerator": str(facts["accelerator"]),
         "side": "512 px",
-        "engine": engine.replace("%4$s", ""),
+        "engine": engine,
         "latency": latency,
         "status": words["done"],
         "share.on": "yes",
+        "save.on": "yes",
     }
     head = [words[f"head_{name}"] for name in ("file", "on", "load", "first", "p50", "p90")]
-    golden = (
-        words["checked"]
-        .replace("%1$d", str(facts["samples"]))
-        .replace("%2$.1e", f"{facts['golden']:.1e}")
-    )
     verdict = (
         words["passes" if facts["golden"] <= 1e-4 else "fails"]
         if facts["precision"] == "fp32"
         else ""
     )
     checked = {
-        "checked": golden.replace("%3$s", verdict),
+        "checked": filled(words["checked"], facts["samples"], facts["golden"], verdict),
         "engine": content["engine"],
         "export.on": "yes",
     }
@@ -351,6 +342,20 @@ def main() -> None:
         Screen("main", dark=True, content=content, gone={"bundles"}).draw(photos),
         _bench(checked, [head, list(facts["row"])], words["measured"]),
     ]
+    beside(screens).save(given.out, quality=88, subsampling=0)
+
+
+def filled(words: str, *values: object) -> str:
+    """Return a text of strings.xml with its places filled, as Android does it."""
+    return re.sub(
+        r"%(\d+)\$(\.\d)?([sdfe])",
+        lambda place: ("%" + (place[2] or "") + place[3]) % values[int(place[1]) - 1],
+        words,
+    )
+
+
+def beside(screens: list[Image.Image]) -> Image.Image:
+    """Return screens side by side, half as large, all as tall as the tallest."""
     gap, tall = 24, max(screen.height for screen in screens)
     sheet = Image.new("RGB", (sum(s.width + gap for s in screens) - gap, tall), "#9aa0a6")
     x = 0
@@ -361,8 +366,7 @@ def main() -> None:
         )
         sheet.paste(screen, (x, 0))
         x += screen.width + gap
-    sheet = sheet.resize((sheet.width // 2, sheet.height // 2), Image.Resampling.LANCZOS)
-    sheet.save(given.out, quality=88, subsampling=0)
+    return sheet.resize((sheet.width // 2, sheet.height // 2), Image.Resampling.LANCZOS)
 
 
 def _bench(content: dict[str, str], rows: list[list[str]], status: str) -> Image.Image:

@@ -13,7 +13,7 @@ from PIL import Image
 from edgekit.cli.main import run
 from edgekit.core.images import load_photo
 from edgekit.core.tensors import Photo
-from edgekit.distill.faces.align import Aligned, Bars, aligned
+from edgekit.distill.faces.align import Bars, aligned
 from edgekit.distill.faces.cut import cut_out
 from edgekit.distill.faces.detect import found_faces
 from edgekit.distill.faces.points import Points, crop_transform
@@ -25,7 +25,7 @@ from edgekit.runtime.restore import nobody, restored, size_of
 SHEET = Path(__file__).parents[2] / "docs/images/heads.jpg"
 TILE = 128
 WALL = (120, 130, 140)
-BARS = Bars(min_face_px=20, largest=True)
+BARS = Bars(min_face_px=20)
 FORMATS = ("onnx",)
 
 
@@ -67,13 +67,10 @@ def made_portraits(place: Path) -> Path:
         found = [face.five for face in found_faces(photo) if face.side_px >= BARS.min_face_px]
         facts = {"photo": _facts(photo), "faces": [face.reshape(-1).tolist() for face in found]}
         rows[name] = facts
-        if name in ("one", "close"):
+        if name in ("one", "close", "several"):
             facts["restored"] = _facts(_by_command(place, bundle, photo))
-        if name == "several":
-            facts["restored"] = _facts(_put_back(opened, photo, found))
         if name == "one":
-            off = found[0] + np.float32(1)
-            facts["off by a pixel"] = _facts(_put_back(opened, photo, [off]))
+            facts["off by a pixel"] = _facts(_put_back(opened, photo, found[0] + np.float32(1)))
     (place / "portraits.json").write_text(json.dumps(rows))
     return bundle
 
@@ -85,14 +82,11 @@ def _by_command(place: Path, bundle: Path, photo: Photo) -> Photo:
     return load_photo(place / "restored.png")
 
 
-def _put_back(bundle: OpenBundle, photo: Photo, faces: list[Points]) -> Photo:
-    out = photo
-    for five in faces:
-        face: Aligned = aligned(photo, size_of(bundle), BARS, given=five)
-        assert face.matrix is not None
-        made = restored(bundle, face.photo, nobody(bundle))
-        out = pasted(out, face.photo, made, face.matrix)
-    return out
+def _put_back(bundle: OpenBundle, photo: Photo, five: Points) -> Photo:
+    face = aligned(photo, size_of(bundle), BARS, given=five)
+    assert face.matrix is not None
+    made = restored(bundle, face.photo, nobody(bundle))
+    return pasted(photo, face.photo, made, face.matrix)
 
 
 def _facts(photo: Photo) -> dict[str, Any]:

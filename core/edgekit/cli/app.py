@@ -92,7 +92,9 @@ def build(
     folders = [path if shipped_name(path) else bundle_at(path) for path in bundle]
     if planned({"command": "app", "bundles": folders, "target": target, "out": out}):
         return
-    needed = RUN_BY.get(target) or [NEEDED[name] for name in engine or ENGINES[:1]]
+    needed = list(RUN_BY.get(target, ())) or [NEEDED[name] for name in engine or ENGINES[:1]]
+    if target == "android" and out.suffix != ".apk":  # a Gradle project has a flavour for each
+        needed = list(NEEDED.values())
     folders = [bundle_at(path, targets=needed, precisions=PRECISIONS) for path in folders]
     if target == "android":
         _android(folders, out, abi or [], keystore)

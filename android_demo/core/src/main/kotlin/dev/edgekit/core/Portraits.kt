@@ -33,7 +33,7 @@ fun cropped(photo: Photo, face: Face, size: Int): Crop {
     val matrix = cropTransform(face.five, size)
     val outside = outsideShare(photo, matrix, size)
     if (outside > MOST_OUTSIDE) {
-        throw EdgekitError("%.0f%% of the face's surroundings lie outside the photo".format(outside * 100), "use a photo with room around the head")
+        throw EdgekitError("%.0f%% of the crop lies outside the photo".format(outside * 100), "use a photo with room around the head")
     }
     val (corner, right) = cropSquare(face.five)
     return Crop(cutOut(photo, matrix, size), matrix, (right - corner).length)
@@ -55,14 +55,15 @@ fun restoredFaces(photo: Photo, size: Int, run: RunNet, report: (Int, Int) -> Un
             cropped(photo, face, size)
         } catch (error: EdgekitError) {
             refused = refused ?: error
-            notes.add("left as it is: ${error.what}")
+            notes.add("a face is left as it is: ${error.what}")
             null
         }
     }
     if (crops.isEmpty()) throw checkNotNull(refused)
-    if (found.size > MOST_FACES) notes.add("left as they are: ${found.size - MOST_FACES} smaller faces, beyond the $MOST_FACES that are restored at a time")
+    if (found.size > MOST_FACES) notes.add("${found.size - MOST_FACES} smaller faces are left as they are, beyond $MOST_FACES")
     if (crops[0].nativePx > SOFT * size) {
-        notes.add("softer than its surroundings: a face fills %.0f pixels, the model makes $size".format(crops[0].nativePx))
+        val filled = "%.0f".format(crops[0].nativePx)
+        notes.add("the face fills $filled pixels of the photo and the restorer makes $size: where it changes much, it is softer than its surroundings")
     }
     spent.find = (System.nanoTime() - start) / 1e6
     val out = Photo(photo.width, photo.height, photo.data.copyOf())

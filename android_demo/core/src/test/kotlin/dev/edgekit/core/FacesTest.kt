@@ -97,6 +97,40 @@ class FacesTest {
     }
 
     @Test
+    fun `at most eight faces are restored, the largest, and the others are counted`() {
+        val crowd = Photo(900, 600, ByteArray(900 * 600 * 3) { 90 })
+        val cases = golden["found"].map()
+        var calls = 0
+        val made = restoredFaces(crowd, 144, { net, _ ->
+            if (net == FACE_NETS.last()) mesh(cases["mesh"].map(), 0) else ten(net, first = calls++ == 0)
+        }, { _, _ -> }, Spent()) { Photo(144, 144, ByteArray(144 * 144 * 3) { (it / 12 % 2 * 80).toByte() }) }
+
+        assertEquals(MOST_FACES, made.faces)
+        assertEquals(listOf("2 smaller faces are left as they are, beyond 8"), made.notes)
+        val changed = (0 until 10).filter { i ->
+            (0 until 225 * 225).any { at ->
+                val x = 28 + 225 * (i % 4) + at % 225
+                val y = 225 * (i / 4) - 9 + at / 225
+                x in 0 until 900 && y in 0 until 600 && made.photo.data[3 * (900 * y + x)] != 90.toByte()
+            }
+        }
+        assertEquals((2 until 10).toList(), changed) // each box is larger than the one before
+    }
+
+    /** Boxes of ten faces in four columns, if it is the `first` call. */
+    private fun ten(net: String, first: Boolean): Pair<FloatArray, FloatArray> {
+        val places = if (net == FACE_NETS[1]) 2304 else 896
+        val values = FloatArray(16 * places)
+        val logits = FloatArray(places) { -5f }
+        for (i in 0 until if (first) 10 else 0) {
+            val place = 2 * (16 * (4 + 4 * (i / 4)) + 2 + 4 * (i % 4))
+            logits[place] = 3f
+            floatArrayOf(0f, 0f, 14f + i, 14f + i, -3f, -2f, 3f, -2f).copyInto(values, 16 * place)
+        }
+        return values to logits
+    }
+
+    @Test
     fun `a matrix and its inverse lead back, turned by any quarter`() {
         for ((a, b) in listOf(2.0 to 0.0, 0.0 to 2.0, -1.5 to 0.5, 0.25 to -3.0)) {
             val there = Matrix(a, b, 7.0, -b, a, -3.0)
@@ -128,7 +162,7 @@ class FacesTest {
 
         assertRefused("19 pixels large, less than 20") { cropped(photo, face(19.2), 32) }
         assertRefused("turned 71 degrees to the side") { cropped(photo, face(40.0, -71.0), 32) }
-        assertRefused("of the face's surroundings lie outside the photo") { cropped(photo, face(40.0, by = -40.0), 32) }
+        assertRefused("of the crop lies outside the photo") { cropped(photo, face(40.0, by = -40.0), 32) }
         assertEquals(32, cropped(photo, face(40.0, 59.0), 32).photo.width)
         val quiet = { net: String, _: FloatArray -> (if (net == FACE_NETS[1]) 2304 else 896).let { FloatArray(16 * it) to FloatArray(it) { -5f } } }
         assertRefused("no face was found") { restoredFaces(photo, 32, quiet, { _, _ -> }, Spent()) { it } }

@@ -88,7 +88,7 @@ class PortraitTest {
             assertEquals(listOf(1 to 2, 2 to 2), told)
             assertEquals(2, made.spent.tiles)
             assertEquals("${made.notes}", 1, made.notes.size)
-            assertTrue(made.notes[0], Regex("left as it is: the face is \\d+ pixels large, less than 20").matches(made.notes[0]))
+            assertTrue(made.notes[0], Regex("a face is left as it is: the face is \\d+ pixels large, less than 20").matches(made.notes[0]))
             assertTrue(made.spent.find > 0 && made.spent.pre > 0 && made.spent.model > 0 && made.spent.post > 0)
         }
     }
@@ -100,7 +100,7 @@ class PortraitTest {
         val made = open().use { it.edit(given) }
 
         assertArrayEquals(copy, given.data)
-        assertTrue("${made.notes}", made.notes.single().startsWith("softer than its surroundings: a face fills 3"))
+        assertTrue("${made.notes}", made.notes.single().startsWith("the face fills 349 pixels") && made.notes.single().endsWith("softer than its surroundings"))
     }
 
     @Test
