@@ -43,7 +43,7 @@ from edgekit.distill.base import load_base
 from edgekit.distill.base_pairs import BasePairs, BaseSettings
 from edgekit.distill.fit_base import trained_generator
 from edgekit.distill.fit_gan import fit_gan
-from edgekit.distill.fit_state import FitData
+from edgekit.distill.fit_state import FitData, use_fast_products
 from edgekit.distill.frechet import embedded
 from edgekit.distill.pairs.clusters import selected
 from edgekit.distill.ranks import as_ranks
@@ -81,9 +81,7 @@ def main() -> None:
     parser.add_argument("--adversarial", type=float, default=ADVERSARIAL)
     parser.add_argument("--small", action="store_true", help="toy sizes: does it run?")
     given = parser.parse_args()
-    torch.backends.cuda.matmul.allow_tf32 = True
-    torch.backends.cudnn.allow_tf32 = True
-    torch.backends.cudnn.benchmark = True
+    use_fast_products(torch.device(given.device))
     given.out.mkdir(parents=True, exist_ok=True)
     place = Place(
         given.out,

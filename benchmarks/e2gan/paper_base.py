@@ -19,6 +19,7 @@ from tasks import SIZE_PX, TEACHER_PX, teacher_sample
 from edgekit.core.store import write_bytes
 from edgekit.distill.base_pairs import BaseSettings, at_all_sizes, contexts_of, sampled_pairs
 from edgekit.distill.fit_base import trained_generator
+from edgekit.distill.fit_state import use_fast_products
 from edgekit.distill.students.e2gan import E2GAN, fresh_e2gan
 from edgekit.distill.teachers.corpus import read_corpus, train_bank
 from edgekit.distill.teachers.vocabulary import BASE_CONCEPTS
@@ -35,9 +36,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--small", action="store_true")
     given = parser.parse_args()
-    torch.backends.cuda.matmul.allow_tf32 = True
-    torch.backends.cudnn.allow_tf32 = True
-    torch.backends.cudnn.benchmark = True
+    use_fast_products(torch.device(given.device))
     started = time.monotonic()
 
     def log(stage: str, **values: Any) -> None:

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from edgekit.benchmarks.runs import LAST_WORDS_S, WORKER, Chance, Runs, lines, say, spread
 from edgekit.distill.faces.sets import FaceBatch, Faces, load_faces
+from edgekit.distill.fit_state import use_fast_products
 from edgekit.distill.identity.student import read_encoder
 from edgekit.distill.preview import write_preview
 from edgekit.distill.restorer.bases import Base, read_base, write_base
@@ -91,10 +92,7 @@ class Work:
         """Load the faces."""
         self.given, self.device, self.out = given, device, given.out
         self.runs = Runs(given.out, time.monotonic() + given.seconds - LAST_WORDS_S)
-        if device.type == "cuda":
-            torch.backends.cuda.matmul.allow_tf32 = True
-            torch.backends.cudnn.allow_tf32 = True
-            torch.backends.cudnn.benchmark = True
+        use_fast_products(device)
         folders = {"real": given.real, "rendered": given.rendered}
         self.folders = {name: folder for name, folder in folders.items() if folder}
         self.train = [self._faces(folder, "train") for folder in self.folders.values()]

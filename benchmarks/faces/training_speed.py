@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from edgekit.core.store import write_bytes
 from edgekit.distill.faces.sets import load_faces
+from edgekit.distill.fit_state import use_fast_products
 from edgekit.distill.learning import Ahead, Recorded
 from edgekit.distill.program import host
 from edgekit.distill.restorer.attention import Norm
@@ -59,10 +60,7 @@ class Timing:
         """Load the portraits of training."""
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         size_px, batch = (64, 4) if small else (128, 32)
-        if self.device.type == "cuda":
-            torch.backends.cuda.matmul.allow_tf32 = True
-            torch.backends.cudnn.allow_tf32 = True
-            torch.backends.cudnn.benchmark = True
+        use_fast_products(self.device)
         self.plan = Plan(size_px=size_px, batch=batch, seed=0, references=2, toy=small)
         faces = load_faces(folder, split="train", size_px=size_px).to(self.device)
         self.sampler = self.plan.sampler([faces])

@@ -29,6 +29,7 @@ from torch import nn
 from edgekit.benchmarks.runs import LAST_WORDS_S, WORKER, Runs, lines, say, spread
 from edgekit.core.store import value_sha256
 from edgekit.distill.faces.sets import Faces, load_faces
+from edgekit.distill.fit_state import use_fast_products
 from edgekit.distill.identity.encoder import IdentityEncoder, fresh_encoder
 from edgekit.distill.identity.fit import faces_sha256, fit_generator, fit_identity, mean_code
 from edgekit.distill.identity.judging import separation
@@ -90,10 +91,8 @@ class Work:
         """Load the faces."""
         self.given, self.device, self.out = given, device, given.out
         self.runs = Runs(given.out, time.monotonic() + given.seconds - LAST_WORDS_S)
+        use_fast_products(device)
         if device.type == "cuda":
-            torch.backends.cuda.matmul.allow_tf32 = True
-            torch.backends.cudnn.allow_tf32 = True
-            torch.backends.cudnn.benchmark = True
             torch.backends.cuda.enable_cudnn_sdp(False)  # not every version can be recorded
         self.recipe = IdentityRecipe(seconds=given.arm_s, pictures=given.pictures)
         if given.small:

@@ -30,6 +30,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from edgekit.benchmarks.runs import LAST_WORDS_S, WORKER, Run, Runs, lines, say, spread
+from edgekit.distill.fit_state import use_fast_products
 from edgekit.distill.mesh.fit import fit_mesh
 from edgekit.distill.mesh.generator import MeshNetwork
 from edgekit.distill.mesh.recipe import PROFILES, MeshRecipe
@@ -112,10 +113,7 @@ class Work:
         self.given, self.device, self.out = given, device, given.out
         judged = given.seconds * FOR_SCORES if given.judge else 0.0
         self.runs = Runs(given.out, time.monotonic() + given.seconds - judged - LAST_WORDS_S)
-        if device.type == "cuda":
-            torch.backends.cuda.matmul.allow_tf32 = True
-            torch.backends.cudnn.allow_tf32 = True
-            torch.backends.cudnn.benchmark = True
+        use_fast_products(device)
         self.guide = load_views(given.teacher, device)
         self.recipe = MeshRecipe(**({} if given.small else PROFILES["gpu"]))
         if given.small:

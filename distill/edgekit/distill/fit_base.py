@@ -42,6 +42,7 @@ from edgekit.distill.base_pairs import (
     sampled_pairs,
     sampler,
 )
+from edgekit.distill.fit_state import use_fast_products
 from edgekit.distill.losses.adversarial import discriminator_loss, generator_loss
 from edgekit.distill.metrics import as_photos, as_tensor, perceptual_distance, quality
 from edgekit.distill.preview import write_preview
@@ -86,10 +87,8 @@ def fit_base(
     started = time.monotonic()
     prepared_folder(out)
     place = torch.device(device)
+    use_fast_products(place)
     if place.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = True
-        torch.backends.cudnn.allow_tf32 = True
-        torch.backends.cudnn.benchmark = True
         torch._dynamo.config.suppress_errors = True  # a failed compile falls back to eager
     log = _logger(out, started)
     contexts = contexts_of(settings.concepts, teacher)

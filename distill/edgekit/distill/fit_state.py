@@ -120,6 +120,17 @@ def fast_bfloat16(device: torch.device) -> bool:
     return any(tell() for tell in tells if tell is not None)
 
 
+def use_fast_products(device: torch.device) -> None:
+    """On a GPU, multiply float32 in TF32 and let each convolution try which kernel is fastest.
+
+    Both hold for the whole process.
+    """
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
+
+
 def rate_share(step: int, steps: int) -> float:
     """Return the share of the learning rate: a short warm-up, then half a cosine down to 2 %."""
     warm = min(1.0, (step + 1) / WARMUP_STEPS)

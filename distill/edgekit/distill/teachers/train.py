@@ -18,6 +18,7 @@ import torch._dynamo
 from diffusers import AutoencoderTiny, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from edgekit.distill.fit_state import use_fast_products
 from edgekit.distill.journal import Journal
 from edgekit.distill.teachers import measure
 from edgekit.distill.teachers.card import CARD, write_card
@@ -102,10 +103,8 @@ def train(settings: TrainSettings) -> Trained:
     settings.work.mkdir(parents=True, exist_ok=True)
     journal = Journal(settings.work)
     device = torch.device(settings.device)
+    use_fast_products(device)
     if device.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = True
-        torch.backends.cudnn.allow_tf32 = True
-        torch.backends.cudnn.benchmark = True
         torch._dynamo.config.suppress_errors = True  # a failed compile falls back to eager
     prompts = training_prompts()
     tokenizer = _tokenizer(settings, prompts)
