@@ -17,43 +17,34 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from architecture_files import (
-    REFERENCES,
-    Network,
     facts_of,
     file_of,
-    generator_of,
     make_files_apart,
 )
 from edgekit.benchmarks.host import host_facts, load_average
 from edgekit.core.store import write_bytes
 from edgekit.distill.students.shape import Shape, shape_facts
+from runtimes_rows import (
+    E2GAN,
+    FILES,
+    NARROW_TORCH,
+    NETWORKS,
+    OURS,
+    OUT,
+    PIX2PIX,
+    SIZE_PX,
+    TEACHER,
+    TORCH,
+    read,
+)
 
-HERE = Path(__file__).resolve().parent
-OUT = HERE / "results" / "runtimes.jsonl"
-SIZE_PX = 256
-TEACHER, PIX2PIX, E2GAN, OURS = "teacher, 8 steps", "pix2pix ResNet-9", "E2GAN, paper size", "ours"
-NETWORKS: dict[str, Callable[[], Network]] = {
-    PIX2PIX: lambda: next(row for row in REFERENCES if row.name == PIX2PIX),
-    E2GAN: lambda: next(row for row in REFERENCES if row.name == E2GAN),
-    OURS: lambda: generator_of(Shape()),
-}
-FILES = {
-    "ONNX Runtime": ("onnx.fp32", "onnx.int8"),
-    "LiteRT": ("tflite.fp32", "tflite.int8"),
-    "OpenVINO": ("openvino.fp32",),
-    "ExecuTorch": ("pte.fp32",),
-    "browser, LiteRT.js": ("tflite.fp32", "tflite.int8"),
-    "browser, ONNX Runtime Web": ("onnx.fp32", "onnx.int8"),
-}
-"""Runtime -> the files it takes. PyTorch takes the module itself."""
-TORCH, NARROW_TORCH = "PyTorch", "PyTorch, 128-bit vectors"
 CALLS = {OURS: 5}
 """Calls a round; one for what takes a second."""
 TEACHER_ROUNDS = 4
@@ -87,13 +78,6 @@ def main(words: Sequence[str] | None = None) -> int:
 
     print(table(lines))
     return 0
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a file of results, [] if there is none."""
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def made_files(work: Path) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def of_torch(network: str, size_px: int) -> Call:
     """Return calls of a network in PyTorch on one thread."""
     import torch
 
-    from runtimes import NETWORKS
+    from runtimes_rows import NETWORKS
 
     torch.set_num_threads(1)
     module = NETWORKS[network]().build(size_px).float().eval()

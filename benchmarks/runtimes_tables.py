@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.core.store import write_bytes
-from runtimes import E2GAN, FILES, NARROW_TORCH, OURS, OUT, PIX2PIX, TEACHER, TORCH, read
+from runtimes_rows import E2GAN, FILES, NARROW_TORCH, OURS, OUT, PIX2PIX, TEACHER, TORCH, read
 
 PLOT = Path(__file__).resolve().parents[1] / "docs" / "images" / "runtimes.svg"
 NETWORKS = (OURS, E2GAN, PIX2PIX, TEACHER)

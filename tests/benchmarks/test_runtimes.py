@@ -11,6 +11,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import runtimes  # noqa: E402 - scripts, found by the line above
 import runtimes_callers  # noqa: E402
+import runtimes_rows  # noqa: E402
 import runtimes_tables  # noqa: E402
 import vector_width  # noqa: E402
 import web_responsiveness  # noqa: E402
@@ -18,7 +19,7 @@ import web_responsiveness  # noqa: E402
 
 @pytest.fixture(scope="module")
 def lines():
-    return runtimes.read(runtimes.OUT)
+    return runtimes_rows.read(runtimes_rows.OUT)
 
 
 def test_the_page_of_benchmarks_quotes_the_raw_file(lines):
@@ -37,9 +38,9 @@ def test_the_page_quotes_the_control_with_narrow_vectors():
 
 def test_every_network_ran_in_every_runtime_that_is_told(lines):
     found = set(runtimes_tables.medians(lines))
-    wanted = {(network, *row) for network in runtimes.NETWORKS for row in runtimes_tables.ROWS} | {
-        (runtimes.TEACHER, runtimes.TORCH, "fp32")
-    }
+    wanted = {
+        (network, *row) for network in runtimes_rows.NETWORKS for row in runtimes_tables.ROWS
+    } | {(runtimes_rows.TEACHER, runtimes_rows.TORCH, "fp32")}
 
     assert found == wanted
     assert len(lines) > 5
@@ -65,7 +66,7 @@ def test_rounds_begin_with_another_one_and_keep_raw_samples():
 
         return work
 
-    keys = [("ours", "a", "fp32"), ("x", "b", "fp32"), (runtimes.TEACHER, "PyTorch", "fp32")]
+    keys = [("ours", "a", "fp32"), ("x", "b", "fp32"), (runtimes_rows.TEACHER, "PyTorch", "fp32")]
     callers = {key: call(key[1]) for key in keys}
 
     rounds = [runtimes.measured_round(callers, turn) for turn in range(6)]
