@@ -189,17 +189,22 @@ def test_the_same_command_again_does_nothing(made, faces):
     assert (made / "manifest.json").stat().st_mtime_ns == before
 
 
-@needs.KORNIA
-def test_the_network_for_phones_is_trained_without_a_larger_one(faces, tmp_path):
+@pytest.fixture(scope="module")
+def encoder(faces, tmp_path_factory):
+    """An identity encoder with random weights."""
+    place = tmp_path_factory.mktemp("identity")
     shape = IdentityShape(size_px=32, layers=1, refine=0, expand=1)
     small = load_faces(faces, size_px=32)
     facts = StudentFacts(name="identity", recipe_sha256="0" * 64)
-    write_encoder(tmp_path / "encoder", fresh_encoder(shape, seed=0), small, small, facts)
+    write_encoder(place, fresh_encoder(shape, seed=0), small, small, facts)
+    return place
+
+
+@needs.KORNIA
+def test_the_network_for_phones_is_trained_without_a_larger_one(faces, encoder, tmp_path):
     line = f"distill --student restorer --form phone --faces {faces} --steps 2 --minutes 60"
 
-    status = edgekit(
-        [*line.split(), "--encoder", f"{tmp_path}/encoder", "--out", f"{tmp_path}/run"]
-    )
+    status = edgekit([*line.split(), "--encoder", str(encoder), "--out", f"{tmp_path}/run"])
 
     assert status == 0
     manifest = read_manifest(tmp_path / "run", kind="student")
@@ -211,7 +216,7 @@ def test_the_network_for_phones_is_trained_without_a_larger_one(faces, tmp_path)
         "threshold"
         in read_manifest(tmp_path / "run" / "identity", kind="student")["quality"]["identity"]
     )
-    before, _ = read_encoder(tmp_path / "encoder")
+    before, _ = read_encoder(encoder)
     after, _ = read_encoder(tmp_path / "run" / "identity")  # trained on, in two steps
     pairs = list(zip(before.parameters(), after.parameters(), strict=True))
     assert any(not torch.equal(one, two) for one, two in pairs)
@@ -223,18 +228,14 @@ def test_the_network_for_phones_is_trained_without_a_larger_one(faces, tmp_path)
 
 
 @needs.KORNIA
-def test_a_frozen_encoder_ships_as_it_was(faces, tmp_path):
-    shape = IdentityShape(size_px=32, layers=1, refine=0, expand=1)
-    small = load_faces(faces, size_px=32)
-    facts = StudentFacts(name="identity", recipe_sha256="0" * 64)
-    write_encoder(tmp_path / "encoder", fresh_encoder(shape, seed=0), small, small, facts)
+def test_a_frozen_encoder_ships_as_it_was(faces, encoder, tmp_path):
     line = f"distill --student restorer --form phone --frozen-encoder --faces {faces} --steps 1"
-    places = ["--encoder", f"{tmp_path}/encoder", "-o", f"{tmp_path}/run"]
+    places = ["--encoder", str(encoder), "-o", f"{tmp_path}/run"]
 
     status = edgekit([*line.split(), *places])
 
     assert status == 0
-    program = (tmp_path / "encoder" / "student.pt2").read_bytes()
+    program = (encoder / "student.pt2").read_bytes()
     assert (tmp_path / "run" / "identity" / "student.pt2").read_bytes() == program
     assert "tuned = false" in (tmp_path / "run" / "recipe.toml").read_text()
 
