@@ -9,7 +9,6 @@ from edgekit.core.manifest import BundleManifest
 
 EDITORS = frozenset({"concept", "base", "other"})
 PURPOSES = {
-    "restorer": "restores faces with good photos of the person",
     "mesh": "makes meshes of words",
     "enroller": "is a part of a restorer",
     "identity": "makes codes of faces",

@@ -33,24 +33,21 @@ fun resized(photo: Photo, height: Int, width: Int): Photo = resized(Region(photo
 
 internal fun resized(region: Region, height: Int, width: Int): Photo {
     val row = IntArray(3 * region.width)
-    val wide = ByteArray(3 * region.height * width)
+    val line = 3 * width
+    val wide = ByteArray(region.height * line)
     val across = if (width == region.width) null else Weights(region.width, width)
     for (y in 0 until region.height) {
         region.row(y, row)
-        val start = 3 * y * width
-        for (x in 0 until width) {
-            for (k in 0 until 3) {
-                val level = if (across == null) row[3 * x + k] else across.level(x) { row[3 * it + k] }
-                wide[start + 3 * x + k] = level.toByte()
-            }
-        }
+        if (across == null) for (at in 0 until line) wide[y * line + at] = row[at].toByte()
+        else for (x in 0 until width) across.sum(x, row, wide, y * line + 3 * x)
     }
     if (height == region.height) return Photo(width, height, wide)
     val down = Weights(region.height, height)
-    val line = 3 * width
+    val column = IntArray(3 * region.height)
     val out = ByteArray(height * line)
-    for (y in 0 until height) {
-        for (at in 0 until line) out[y * line + at] = down.level(y) { wide[it * line + at].toInt() and 0xff }.toByte()
+    for (x in 0 until width) {
+        for (y in 0 until region.height) for (k in 0 until 3) column[3 * y + k] = wide[y * line + 3 * x + k].toInt() and 0xff
+        for (y in 0 until height) down.sum(y, column, out, y * line + 3 * x)
     }
     return Photo(width, height, out)
 }
@@ -81,13 +78,24 @@ private class Weights(length: Int, count: Int) {
         }
     }
 
-    inline fun level(i: Int, at: (Int) -> Int): Int {
-        var sum = ONE / 2
-        val mine = shares[i]
-        val start = first[i]
-        for (j in mine.indices) sum += mine[j] * at(start + j)
-        return (sum shr BITS).coerceIn(0, 255)
+    /** Write the three levels of pixel `i`, made of `levels`, to `out`. */
+    fun sum(i: Int, levels: IntArray, out: ByteArray, to: Int) {
+        var red = ONE / 2
+        var green = red
+        var blue = red
+        var at = 3 * first[i]
+        for (share in shares[i]) {
+            red += share * levels[at]
+            green += share * levels[at + 1]
+            blue += share * levels[at + 2]
+            at += 3
+        }
+        out[to] = level(red)
+        out[to + 1] = level(green)
+        out[to + 2] = level(blue)
     }
+
+    private fun level(sum: Int): Byte = (sum shr BITS).coerceIn(0, 255).toByte()
 
     private fun lanczos(x: Double) = if (x >= -LOBES && x < LOBES) sinc(x) * sinc(x / LOBES) else 0.0
 
