@@ -10,7 +10,7 @@ from torch import nn
 
 from edgekit.core.errors import EdgekitError
 from edgekit.export.program import load_program, read_student
-from edgekit.export.rewrites import FOR, REWRITES, rewritten
+from edgekit.export.rewrites import FOR, HALF, REWRITES, rewritten
 
 ATEN = torch.ops.aten
 
@@ -122,7 +122,21 @@ class Computed(nn.Module):
         return F.interpolate(F.conv2d(x, kernel, self.bias, **self.options), size=x.shape[2:])
 
 
+class Tokens(nn.Module):
+    """A linear layer over the pixels, each a token."""
+
+    def __init__(self, width=8, **options):
+        super().__init__()
+        self.wide = nn.Linear(8, width, **options)
+        self.width = width
+
+    def forward(self, x):
+        made = self.wide(x.flatten(2).transpose(1, 2)).reshape(1, -1, 8, self.width // 8).mean(-1)
+        return made.transpose(1, 2).reshape(x.shape)
+
+
 CASES = {
+    "linear_by_convolution": [Tokens(), Tokens(24, bias=False)],
     "group_norm_by_instances": [Group(2), Group(1), Group(8)],
     "instance_norm_by_moments": [nn.InstanceNorm2d(8), nn.InstanceNorm2d(8, affine=True)],
     "rms_norm_by_layer_norm": [Root()],
@@ -168,8 +182,9 @@ SAME_OPERATOR = (
     "transposed_without_border",
     "explicit_pool_stride",
     "average_pool_by_count",
+    "linear_by_convolution",
 )
-"""Rewrites that keep the operator and change its arguments."""
+"""Rewrites that keep the operator and change its arguments, or replace a layer, which is none."""
 
 
 def program_of(folder, inner):
@@ -214,7 +229,8 @@ def test_a_network_without_an_offender_stays_the_same_program(tmp_path):
 
 def test_every_rewrite_has_a_case_and_every_target_names_known_ones():
     assert CASES.keys() == REWRITES.keys()
-    assert {name for names in FOR.values() for name in names} <= REWRITES.keys()
+    named = (*FOR.values(), *HALF.values())
+    assert {name for names in named for name in names} <= REWRITES.keys()
 
 
 def test_an_unknown_rewrite_suggests_the_nearest(tmp_path):
@@ -293,6 +309,50 @@ def test_a_group_norm_that_overflows_in_half_precision_is_saved_twice_over(tmp_p
     assert "group_norm_by_instances (1)" in words["rewritten"]
     assert "float32 for " in words["kept wide"]
     assert "float32 for " not in words["rewritten"]
+
+
+class LongSums(nn.Module):
+    """A layer that adds up 512 products for each of 64 tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.long = nn.Linear(512, 3, bias=False)
+
+    def forward(self, x):
+        tokens = F.pixel_unshuffle(x, 2).flatten(2).transpose(1, 2).repeat(1, 1, 43)[..., :512]
+        made = self.long(tokens).transpose(1, 2).reshape(1, 3, 8, 8)
+        return F.interpolate(torch.tanh(made), size=x.shape[2:])
+
+
+def test_core_ai_does_not_lose_long_sums_in_half_precision(tmp_path, monkeypatch):
+    pytest.importorskip("coreai_torch")
+    from edgekit.export import rewrites
+    from edgekit.export.parity import psnr_db
+    from edgekit.export.program import heldout_feeds, reference_outputs
+    from edgekit.export.targets import Sources, coreai
+    from edgekit.runtime.sessions import open_session
+
+    torch.manual_seed(0)
+    student = read_student(write_student(tmp_path / "s", LongSums().eval(), size=16))
+    program, feeds = load_program(student), heldout_feeds(student, limit=2)
+    wanted = reference_outputs(student, feeds)
+    (port,) = program.outputs
+
+    def worst_db(name):
+        path, sources = tmp_path / f"{name}.aimodel", Sources(lambda _: tmp_path, lambda: feeds)
+        words = coreai.convert(program, path, precision="fp16", recipe="plain", sources=sources)
+        session = open_session(path)
+        made = [session.run(dict(feed))[port.name] for feed in feeds]
+        return words, min(
+            psnr_db(one[port.name], other) for one, other in zip(wanted, made, strict=True)
+        )
+
+    words, rewritten_db = worst_db("rewritten")
+    monkeypatch.setattr(rewrites, "HALF", {})
+    _, plain_db = worst_db("plain")
+
+    assert "linear_by_convolution (1)" in words
+    assert rewritten_db > plain_db + 6
 
 
 def test_a_rewrite_takes_up_what_another_made(tmp_path):

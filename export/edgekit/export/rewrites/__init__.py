@@ -25,7 +25,7 @@ from edgekit.export.rewrites.activations import (
     written_out_tanh_gelu,
 )
 from edgekit.export.rewrites.attention import written_out_attention
-from edgekit.export.rewrites.kernels import computed_kernel_by_products
+from edgekit.export.rewrites.kernels import computed_kernel_by_products, linear_by_convolution
 from edgekit.export.rewrites.norms import (
     group_norm_by_instances,
     instance_norm_by_moments,
@@ -60,6 +60,7 @@ REWRITES: dict[str, Rewrite] = {
     "average_pool_by_count": average_pool_by_count,
     "channel_average_by_sums": channel_average_by_sums,
     "computed_kernel_by_products": computed_kernel_by_products,
+    "linear_by_convolution": linear_by_convolution,
     "explicit_pool_stride": explicit_pool_stride,
     "nearest_exact_as_nearest": nearest_exact_as_nearest,
     "resize_by_products": resize_by_products,
@@ -101,11 +102,17 @@ FOR: dict[Format, tuple[str, ...]] = {
     "openvino": ("plain_group_norm_by_instances",),
 }
 """Format -> the rewrites that its programs get, in this order."""
+HALF: dict[Format, tuple[str, ...]] = {"aimodel": ("linear_by_convolution",)}
+"""What fp16 files of a format get besides."""
 
 
-def rewritten_for(form: Format, program: Program) -> tuple[Program, str]:
-    """Return `program` as files of `form` are best made from it, and what to add to the recipe."""
-    made, counts = rewritten(program, FOR.get(form, ()))
+def rewritten_for(form: Format, program: Program, *, half: bool = False) -> tuple[Program, str]:
+    """Return `program` as files of `form` are best made from it, and what to add to the recipe.
+
+    `half` is for fp16 files, whose sums may be rounded on the way.
+    """
+    more = HALF.get(form, ()) if half else ()
+    made, counts = rewritten(program, (*FOR.get(form, ()), *more))
     said = ", ".join(f"{name} ({count})" for name, count in counts.items())
     return made, f"; rewritten: {said}" if said else ""
 

@@ -1,4 +1,4 @@
-"""Convolutions whose kernel is computed, for converters that take stored kernels only.
+"""Convolutions as products and products as convolutions, where one is computed better.
 
 Source: a convolution is a product of its kernel, one row an output channel, with the input moved
 to each tap, one column an output pixel (im2col: Chellapilla et al. 2006).
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import fx
+import torch
+from torch import fx, nn
 
 from edgekit.export.rewrites.nodes import ATEN, call, given, shape_of, stored
 
@@ -48,6 +49,33 @@ def computed_kernel_by_products(module: fx.GraphModule, node: fx.Node) -> fx.Nod
         return made
     wide = call(module, ATEN.reshape.default, bias, [1, outputs, 1, 1])
     return call(module, ATEN.add.Tensor, made, wide)
+
+
+def linear_by_convolution(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
+    """Write a linear layer over tokens (B x N x C) as a 1 x 1 convolution of (B x C x 1 x N).
+
+    In float16 Core AI's interpreter sums a product of 192 terms in float16 (54 dB) and those of a
+    convolution in float32 (68 dB). Source of the layout: Apple, Deploying Transformers on the
+    Apple Neural Engine (2022).
+    """
+    if node.op != "call_module":
+        return None
+    name = str(node.target)
+    linear, x = module.get_submodule(name), node.args[0]
+    shared = sum(other.target == node.target for other in module.graph.nodes) > 1
+    if not isinstance(linear, nn.Linear) or shared or len(shape_of(x)) != 3:
+        return None
+    layer = nn.Conv2d(linear.in_features, linear.out_features, 1, bias=linear.bias is not None)
+    with torch.no_grad():
+        layer.weight.copy_(linear.weight[:, :, None, None])
+        if layer.bias is not None:
+            layer.bias.copy_(linear.bias)
+    module.set_submodule(name, layer)
+    channels = call(module, ATEN.transpose.int, x, 1, 2)
+    row = call(module, ATEN.unsqueeze.default, channels, 2)
+    made = module.graph.call_module(name, (row,))
+    back = call(module, ATEN.squeeze.dim, made, 2)
+    return call(module, ATEN.transpose.int, back, 1, 2)
 
 
 def _pair(value: Any, default: int) -> list[int]:

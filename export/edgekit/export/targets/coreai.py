@@ -47,10 +47,10 @@ def convert(
         raise Refused(
             "a Core AI asset of several picture sizes is not written; export one for each size"
         )
-    program, rewrites = rewritten_for("aimodel", program)
+    half = precision == "fp16"
+    program, rewrites = rewritten_for("aimodel", program, half=half)
     module: torch.nn.Module = program.module
     words = "float32"
-    half = precision == "fp16"
     if precision in ("int8", "mixed"):
         wanted, half, words = _wanted(recipe)
         module = small_weights(module, example_inputs(program), wanted, _names(program))
