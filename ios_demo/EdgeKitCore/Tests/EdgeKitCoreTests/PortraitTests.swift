@@ -259,4 +259,26 @@ struct PortraitTests {
     #expect(studio.portrait == nil)
     #expect(studio.latencyLine.contains("preparing"))
   }
+
+  @Test func aRestorerThatDoesNotLoadLeavesTheEditorOnTheScreen() async throws {
+    let shelf = try PortraitBundle().shelf
+    try PortraitBundle.changed(shelf.appendingPathComponent("test/faces/face_landmark")) {
+      $0["prompt"] = "changed"
+    }
+    try FileManager.default.moveItem(
+      at: try TestBundle().folder, to: shelf.appendingPathComponent("an-editor"))
+    let studio = Studio(loader: try PortraitLoader(), system: 17)
+    await studio.start(bundlesIn: shelf)
+
+    await studio.choose(bundle: 1)
+
+    #expect(studio.statusIsError)
+    #expect(studio.phase == .ready)
+    #expect(studio.bundleIndex == 0)
+    #expect(!studio.isPortrait)
+    #expect(studio.longest == 512)
+    await studio.show(try enlarged())
+    #expect(studio.after != nil)
+    #expect(studio.portrait == nil)
+  }
 }
