@@ -28,6 +28,19 @@ def test_a_dry_run_prints_the_resolved_recipe_and_writes_nothing(tmp_path, capsy
     assert not out.exists()
 
 
+def test_a_restorer_is_told_by_a_recipe_what_no_option_says(tmp_path, capsys):
+    file = tmp_path / "recipe.toml"
+    file.write_text('conditioning = "code"\nms_ssim = 0.7\ntuned = false\nseed = 1\n')
+    words = ["distill", "--student", "restorer", "--recipe", str(file), "--seed", "4"]
+
+    code = run([*words, "--faces", "faces", "--encoder", "runs/identity", "--dry-run"])
+    plan = json.loads(said(capsys).out)
+
+    assert code == 0
+    assert (plan["conditioning"], plan["tuned"]) == ("code", False)
+    assert (plan["ms_ssim"], plan["seed"]) == (0.7, 4)
+
+
 @pytest.mark.parametrize(
     ("words", "mode", "budget_s"),
     [

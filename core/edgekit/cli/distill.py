@@ -201,7 +201,7 @@ def distill(
             "rank": rank,
             "seed": seed,
         }
-        restorer(ctx, out, of_restorer, shared)
+        restorer(ctx, out, {**of_restorer, "recipe": recipe}, shared)
         return
     if wrong := [key for key, value in of_restorer.items() if value]:
         raise EdgekitError(

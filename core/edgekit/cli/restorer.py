@@ -11,8 +11,8 @@ import typer
 from edgekit.cli.common import RUNS, ConsoleReport, note, planned, refuse_others, show
 
 SHARED = (
-    "out", "student", "faces", "form", "base", "encoder", "frozen_encoder", "phone", "severity",
-    "places",
+    "out", "student", "recipe", "faces", "form", "base", "encoder", "frozen_encoder", "phone",
+    "severity", "places",
 )  # fmt: skip
 """Options that a restorer takes besides those of its recipe."""
 
@@ -27,18 +27,18 @@ def restorer(
     names = {"size_px": "size"}
     taken = {*SHARED, *(names.get(name, name) for name in shared)}
     refuse_others(ctx, taken, "a restorer")
-    from edgekit.distill.restorer.recipe import restorer_recipe
+    from edgekit.distill.restorer.recipe import read_restorer_recipe, restorer_recipe
 
-    given = {name: value for name, value in shared.items() if name != "profile"}
-    recipe = restorer_recipe(
-        profile=shared["profile"] or "cpu",
-        conditioning=chosen["form"],
-        phone=chosen["phone"] or None,
-        tuned=False if chosen["frozen_encoder"] else None,
-        severity=chosen["severity"],
-        places=chosen["places"],
-        **given,
-    )
+    given = {
+        **shared,
+        "conditioning": chosen["form"],
+        "phone": chosen["phone"] or None,
+        "tuned": False if chosen["frozen_encoder"] else None,
+        "severity": chosen["severity"],
+        "places": chosen["places"],
+    }
+    read = chosen["recipe"]
+    recipe = restorer_recipe(**given) if read is None else read_restorer_recipe(read, **given)
     out = out or RUNS / recipe.name
     where = {"out": out, "faces": list(chosen["faces"]), "base": chosen["base"]}
     if planned({"step": "distill", **where, "encoder": chosen["encoder"], **recipe.values()}):

@@ -9,7 +9,13 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from edgekit.core.errors import EdgekitError, unknown_name
-from edgekit.distill.recipe_files import check_keys, check_name, check_ranges, write_values
+from edgekit.distill.recipe_files import (
+    check_keys,
+    check_name,
+    check_ranges,
+    read_values,
+    write_values,
+)
 
 Conditioning = Literal["none", "channels", "memory", "code"]
 """How references reach the network: not at all, as more input channels, as cached keys and values,
@@ -119,16 +125,27 @@ class RestorerRecipe:
         write_values(path, self.values())
 
 
-def restorer_recipe(*, profile: str = "cpu", **changes: Any) -> RestorerRecipe:
+def restorer_recipe(*, profile: str | None = None, **changes: Any) -> RestorerRecipe:
     """Return the recipe of a profile with `changes`; a change that is None keeps the default.
 
     Raises EdgekitError for a value that cannot be meant or a key that does not exist.
     """
+    profile = profile or "cpu"
     if profile not in PROFILES:
         raise unknown_name("profile", profile, PROFILES)
     given = {key: value for key, value in changes.items() if value is not None}
     check_keys(given, RestorerRecipe)
     return RestorerRecipe(profile=profile, **{**PROFILES[profile], **given})
+
+
+def read_restorer_recipe(path: Path, **changes: Any) -> RestorerRecipe:
+    """Read a recipe from TOML; `changes` that are not None win, missing keys take the default.
+
+    Raises BadInput for a file that is missing or not TOML, EdgekitError for an unknown key (with
+    the nearest known one) or a value that cannot be meant.
+    """
+    values = read_values(path, RestorerRecipe)
+    return restorer_recipe(**{**values, **{k: v for k, v in changes.items() if v is not None}})
 
 
 def stage_seconds(recipe: RestorerRecipe, stages: tuple[str, ...]) -> dict[str, float]:
