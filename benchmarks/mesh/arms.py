@@ -21,7 +21,7 @@ class Arm:
     name: str
     what: str
     network: str = "generator"
-    loss: Literal["sds", "asd"] = "asd"
+    loss: Literal["sds", "asd"] = "sds"
     first: bool = True
     """Whether stage one, the volume, comes before stage two, the mesh."""
     lr: float | None = None
@@ -36,8 +36,8 @@ class Arm:
 ARMS = {
     arm.name: arm
     for arm in (
-        Arm("atom", "both stages, all prompts, ASD"),
-        Arm("atom-sds", "both stages, all prompts, SDS", loss="sds"),
+        Arm("atom", "both stages, all prompts, SDS, as what ships"),
+        Arm("atom-asd", "both stages, all prompts, ASD", loss="asd"),
         Arm("stage-two", "stage two only", first=False),
         Arm("hyper", "hypernetwork over shared grids", network="hyper", lr=2e-3),
         Arm("per-prompt", "one prompt at a time, same head", network="planes", lr=1e-2),

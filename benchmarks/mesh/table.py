@@ -134,7 +134,7 @@ def claims(scores: Sequence[Row], latency: Row | None) -> list[str]:
     told.append(
         difference(scores, "atom", "stage-two", "two stages are better than stage two alone")
     )
-    told.append(difference(scores, "atom", "atom-sds", "ASD is better than SDS"))
+    told.append(difference(scores, "atom-asd", "atom", "ASD is better than SDS"))
     return told
 
 

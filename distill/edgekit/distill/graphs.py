@@ -6,8 +6,10 @@ What changes from step to step has to be copied into tensors that the step reads
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable, Hashable
+import time
+from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
 import torch
@@ -35,6 +37,8 @@ class Graphs(Generic[Answer]):
         """`forget` drops the gradients, since a graph holds its own; without `wanted`, no graph."""
         self.device, self._forget = device, forget
         self.recording = wanted and device.type == "cuda"
+        self.preparing_s = 0.0
+        """Seconds spent on steps before a recording, and on recordings, so far."""
         self._left = EAGER_STEPS
         self._recorded: dict[Hashable, tuple[torch.cuda.CUDAGraph, Answer]] = {}
 
@@ -43,19 +47,28 @@ class Graphs(Generic[Answer]):
         if not self.recording:
             return step()
         if form not in self._recorded:
-            if self._left:
-                self._left -= 1
-                return self._eager(step)
-            try:
-                self._recorded[form] = self._record(step)
-            except RuntimeError as error:
-                self.recording = False
-                print(f"no CUDA graph, steps run one by one: {error}", file=sys.stderr, flush=True)
-                return step()
+            with self._preparing():
+                if self._left:
+                    self._left -= 1
+                    return self._eager(step)
+                try:
+                    self._recorded[form] = self._record(step)
+                except RuntimeError as error:
+                    self.recording = False
+                    print(f"no CUDA graph, steps run one by one: {error}", file=sys.stderr)
+                    return step()
             self._left = EAGER_STEPS
         graph, answer = self._recorded[form]
         graph.replay()
         return answer
+
+    @contextlib.contextmanager
+    def _preparing(self) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.preparing_s += time.monotonic() - began
 
     def _eager(self, step: Callable[[], Answer]) -> Answer:
         # What is recorded later must not have run on the default stream before.

@@ -31,6 +31,10 @@ class Clock:
         """Seconds spent so far."""
         return self.spent_before + time.monotonic() - self.started
 
+    def forgive(self, seconds: float) -> None:
+        """Do not count these seconds."""
+        self.started += seconds
+
     @property
     def share(self) -> float:
         """Part of the budget that is used up, 0 to 1."""

@@ -253,6 +253,7 @@ def learn(
 ) -> bool:
     """Train until the budget of `clock` is used up, and return True; False if the run must end.
 
+    What a GPU spends on recording the step is not counted, so that short runs can be compared.
     ``folder/STAGE.pt`` holds the state, written at once or not at all; one with the same
     `fingerprint` is continued. `saved` is called after each time that steps were saved, say for a
     preview. At the end the averaged weights are in the networks.
@@ -270,7 +271,9 @@ def learn(
         for learner in task.learners.values():
             rate = learning_rate(share, clock.step, peak=learner.lr, warmup=warmup)
             learner.use_rate(rate)
+        before = record.graphs.preparing_s
         terms = record(ahead.batch(clock.step), task.phase(share))
+        clock.forgive(record.graphs.preparing_s - before)
         ahead.begin(clock.step + 1)
         for learner in task.learners.values():
             learner.follow(clock.step)
