@@ -1,4 +1,4 @@
-/** Faces cut out of photos upright, and put back: runtime/paste.py and the crops of training, in JavaScript. */
+/** Where faces lie in photos, and how they are put back: runtime/paste.py and the squares of training, in JavaScript. */
 
 /** Width of the soft edge of a pasted crop, as a share of its side; and cells a side on which light is compared. */
 export const FEATHER = 0.15;
@@ -37,7 +37,7 @@ export function cropTransform(points, size) {
   return [
     turn[0], turn[1], -(turn[0] * corner[0] + turn[1] * corner[1]),
     turn[2], turn[3], -(turn[2] * corner[0] + turn[3] * corner[1]),
-  ];
+  ].map(Math.fround);
 }
 
 /** Say what cannot be in points of a face, null if nothing is wrong. */
@@ -56,40 +56,18 @@ export function moved([a, b, c, d, e, f], [x, y]) {
   return [a * x + b * y + c, d * x + e * y + f];
 }
 
-/** Return the matrix of the way back. */
+/** Return the matrix of the way back, by elimination as numpy has it: scales alone have exact inverses. */
 export function inverse([a, b, c, d, e, f]) {
-  const det = a * e - b * d;
-  const [p, q, r, s] = [e / det, -b / det, -d / det, a / det];
-  return [p, q, -(p * c + q * f), r, s, -(r * c + s * f)];
-}
-
-/**
- * Cut out the square of `size` pixels that `matrix` maps to; beyond its border the photo is mirrored. Where the photo is
- * finer than the crop, a pixel is the mean of several places.
- *
- * @param {import("./pixels.js").Photo} photo
- * @param {Matrix} matrix
- * @param {number} size
- * @returns {import("./pixels.js").Photo}
- */
-export function cutOut(photo, matrix, size) {
-  const back = inverse(matrix);
-  const steps = Math.max(1, Math.round(Math.hypot(back[0], back[3])));
-  const sample = steps > 2 ? bilinear : bicubic;
-  const data = new Uint8ClampedArray(size * size * 3);
-  const sum = new Float64Array(3);
-  for (let y = 0; y < size; y++) {
-    for (let x = 0; x < size; x++) {
-      sum.fill(0);
-      for (let i = 0; i < steps * steps; i++) {
-        const u = x + ((i % steps) + 0.5) / steps;
-        const v = y + (Math.floor(i / steps) + 0.5) / steps;
-        sample(photo, back[0] * u + back[1] * v + back[2] - 0.5, back[3] * u + back[4] * v + back[5] - 0.5, 1, sum);
-      }
-      for (let k = 0; k < 3; k++) data[(y * size + x) * 3 + k] = sum[k] / (steps * steps);
-    }
-  }
-  return { width: size, height: size, data };
+  const upper = Math.abs(a) >= Math.abs(d);
+  const [p, q, r, s] = upper ? [a, b, d, e] : [d, e, a, b];
+  const factor = r / p;
+  const last = s - factor * q;
+  const solved = (one, two) => {
+    const y = (two - factor * one) / last;
+    return [(one - q * y) / p, y];
+  };
+  const [[g, i], [h, j]] = upper ? [solved(1, 0), solved(0, 1)] : [solved(0, 1), solved(1, 0)];
+  return [g, h, -(g * c + h * f), i, j, -(i * c + j * f)];
 }
 
 /**
@@ -203,30 +181,9 @@ function bilinear(photo, u, v, weight, sum) {
   }
 }
 
-function bicubic(photo, u, v, weight, sum) {
-  const x = Math.floor(u);
-  const y = Math.floor(v);
-  for (let j = -1; j < 3; j++) {
-    const wy = weight * cubic(v - y - j);
-    for (let i = -1; i < 3; i++) add(photo, x + i, y + j, wy * cubic(u - x - i), sum);
-  }
-}
-
-/** The cubic kernel with a = -0.5. */
-function cubic(distance) {
-  const t = Math.abs(distance);
-  return t < 1 ? (1.5 * t - 2.5) * t * t + 1 : ((-0.5 * t + 2.5) * t - 4) * t + 2;
-}
-
 function add(photo, x, y, weight, sum) {
-  const at = (mirrored(y, photo.height) * photo.width + mirrored(x, photo.width)) * 3;
+  const at = (Math.min(y, photo.height - 1) * photo.width + Math.min(x, photo.width - 1)) * 3;
   for (let k = 0; k < 3; k++) sum[k] += weight * photo.data[at + k];
-}
-
-function mirrored(i, length) {
-  if (i >= 0 && i < length) return i;
-  const turn = ((i % (2 * length)) + 2 * length) % (2 * length);
-  return turn < length ? turn : 2 * length - 1 - turn;
 }
 
 function clamp(value, most) {

@@ -2,7 +2,8 @@
  * Faces found in a photo with the nets of the site (lib/faces), as distill/faces/detect.py finds them: BlazeFace for
  * near and for far faces proposes, the mesh net places the points, looking twice and once in the mirror.
  */
-import { cutOut, inverse, moved } from "./align.js";
+import { inverse, moved } from "./align.js";
+import { cutOut } from "./resample.js";
 
 const NEAR = "face_detection_short_range";
 const FAR = "face_detection_full_range";

@@ -1,5 +1,5 @@
 /** A restorer opened for use: people enrolled once, then faces found, cut out, restored and put back. */
-import { cropTransform, cutOut, disorder, pasted } from "./align.js";
+import { cropTransform, disorder, pasted } from "./align.js";
 import { fromGolden, golden, started } from "./engine.js";
 import { EdgekitError } from "./errors.js";
 import { foundFaces } from "./faces.js";
@@ -8,6 +8,7 @@ import { picturePort, tileSize } from "./manifest.js";
 import { readNpz } from "./npz.js";
 import { alike, openPart } from "./parts.js";
 import { toBytes, toLevels, toPort } from "./pixels.js";
+import { cutOut } from "./resample.js";
 import { percentile } from "./statistics.js";
 
 const [IMAGE, MASK, CODE, MEMORY] = ["image", "reference_mask", "code", "memory_"];

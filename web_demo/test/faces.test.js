@@ -3,27 +3,28 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
 
-import { cropTransform, cutOut, disorder, pasted } from "../core/align.js";
+import { cropTransform, disorder, inverse, pasted } from "../core/align.js";
 import { foundFaces } from "../core/faces.js";
 import { readCode, writtenCode } from "../core/identity_file.js";
 import { kindOf, Portraits } from "../core/portrait.js";
+import { cutOut } from "../core/resample.js";
 
 const golden = JSON.parse(readFileSync(new URL("../../tests/golden/faces.json", import.meta.url)));
 const bytes = (text) => Uint8Array.from(Buffer.from(text, "base64"));
 const square = (text, size) => ({ width: size, height: size, data: bytes(text) });
 const photo = { ...golden.photo, data: bytes(golden.photo.data) };
 const pairs = (values) => Array.from({ length: values.length / 2 }, (_, i) => [values[2 * i], values[2 * i + 1]]);
+const near = (got, wanted, most, words) => assert.ok(Math.abs(got - wanted) <= most, `${words}: ${got}, not ${wanted}`);
 const differences = (one, two) => Array.from(one, (value, i) => Math.abs(value - two[i]));
-const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
 
 for (const row of golden.cases) {
-  test(`${row.name}: cut out and put back as in Python`, () => {
+  test(`${row.name}: cut out to the same bytes and put back as in Python`, () => {
     const matrix = cropTransform(pairs(row.points), row.size);
-    for (const [i, value] of row.matrix.entries()) assert.ok(Math.abs(matrix[i] - value) < 1e-3 * row.size, `${matrix}`);
+    for (const [i, value] of row.matrix.entries()) near(matrix[i], value, 1e-5 * Math.max(1, Math.abs(value)), `${matrix}`);
 
-    const cut = differences(cutOut(photo, row.matrix, row.size).data, bytes(row.crop));
-    assert.ok(mean(cut) < 5, `crop: ${mean(cut)}`); // Pillow's filters reach farther; this photo is all edges
-    assert.ok(Math.max(...cut) < 40, `crop: ${Math.max(...cut)}`);
+    assert.deepEqual(Buffer.from(cutOut(photo, row.matrix, row.size).data), Buffer.from(row.crop, "base64"));
+    const aside = row.matrix.with(2, row.matrix[2] + 1); // one pixel aside nothing may fit
+    assert.ok(Math.max(...differences(cutOut(photo, aside, row.size).data, bytes(row.crop))) > 8);
 
     const made = pasted(photo, square(row.crop, row.size), square(row.restored, row.size), row.matrix);
     const put = differences(made.data, bytes(row.pasted));
@@ -62,6 +63,56 @@ test("marks that cannot be a face are named", () => {
   assert.equal(disorder([[20, 10], [10, 10], [15, 20]]), "the eyes are swapped");
   assert.equal(disorder([[10, 20], [20, 20], [15, 10]]), "the mouth is above the eyes");
   assert.equal(disorder([[10, 10], [10, 10], [15, 20]]), "both eyes are at the same place");
+});
+
+/** What the golden nets say, whatever they see; `calls` gets what they were given. */
+function said({ nets, mesh }, calls) {
+  const points = new Float32Array(bytes(mesh.values).buffer);
+  return async (net, input) => {
+    const number = calls.filter((call) => call.net === net).length;
+    calls.push({ net, mean: input.reduce((sum, value) => sum + value, 0) / input.length });
+    const row = nets.find(({ name }) => name === net);
+    if (!row) {
+      const turned = points.map((value, i) => (number % 3 === 2 && i % 3 === 2 ? -value : value) + mesh.step * number);
+      return [turned, Float32Array.of(mesh.flags[number % mesh.flags.length])];
+    }
+    const [values, logits] = [new Float32Array(16 * row.places), new Float32Array(row.places).fill(row.quiet)];
+    for (const one of row.said) {
+      values.set(one.values, 16 * one.place);
+      logits[one.place] = one.logit;
+    }
+    return [values, logits];
+  };
+}
+
+test("nets are given what Python gives them, and what they say becomes the same faces", async () => {
+  const calls = [];
+
+  const faces = await foundFaces(photo, said(golden.found, calls));
+
+  assert.deepEqual(calls.map(({ net }) => net), golden.found.calls.map(({ net }) => net));
+  for (const [i, { net, mean }] of golden.found.calls.entries()) near(calls[i].mean, mean, 2e-5, `${net} ${i}`);
+  assert.equal(faces.length, golden.found.faces.length);
+  for (const [i, wanted] of golden.found.faces.entries()) {
+    for (const [k, value] of wanted.points.entries()) near(faces[i].points.flat()[k], value, 1e-3, `face ${i}`);
+    near(faces[i].score, wanted.score, 1e-6, `score ${i}`);
+    near(faces[i].side, wanted.side, 1e-3, `side ${i}`);
+    near(faces[i].yaw, wanted.yaw, 1e-3, `yaw ${i}`);
+  }
+});
+
+test("the way back of scales is exact, and of any turn it leads back", () => {
+  for (let side = 3; side < 5000; side += 7) assert.deepEqual(inverse([128 / side, 0, 0, 0, 128 / side, 0]).map((v) => v + 0), [1 / (128 / side), 0, 0, 0, 1 / (128 / side), 0]);
+  for (const matrix of [[0, 2, 5, -2, 0, 7], [0.3, -0.4, 1, 0.4, 0.3, 2], [0.1, 3, 0, -3, 0.1, 0]]) {
+    const again = inverse(inverse(matrix));
+    for (const [i, value] of matrix.entries()) near(again[i], value, 1e-12, `${matrix}`);
+  }
+});
+
+test("nothing is cut out by a matrix that leads nowhere: all black", () => {
+  const { data } = cutOut(photo, [0, 0, 0, 0, 0, 0], 8);
+
+  assert.deepEqual([...data], Array(192).fill(0));
 });
 
 test("a photo in which no net sees anything has no face", async () => {
