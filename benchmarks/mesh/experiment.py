@@ -41,9 +41,9 @@ from edgekit.distill.teachers.views.guide import load_views
 from edgekit.distill.teachers.views.world import prompts as world_prompts
 from edgekit.distill.teachers.views.world import split
 
-SNAPSHOTS = (0.25, 0.5, 1.0)
+SNAPSHOTS = (0.0625, 0.125, 0.25, 0.5, 1.0)
 """Shares of a run's budget after which its averaged weights are kept."""
-FOR_SCORES = 0.06
+FOR_SCORES = 0.04
 """Share of a call that is left for the scores of its last run."""
 SCORE = Path(__file__).resolve().with_name("score.py")
 TRAINED = ".trained"
@@ -151,7 +151,7 @@ class Work:
             device=self.device,
             stop_at=self.runs.ends,
             watch=snapshots.keep,
-            every_s=(recipe.seconds / 8, 20.0),
+            every_s=(recipe.seconds / (8 if arm.alone else 16), 20.0),
         )
         if trained is None:
             return None
@@ -211,17 +211,16 @@ class Snapshots:
         self.folder, self.seconds = folder, seconds
 
     def keep(self, network: MeshNetwork, spent: float) -> None:
-        """Write the weights if a share is reached that has none yet."""
-        for share in SNAPSHOTS:
-            path = self.path(share)
-            if spent < share * self.seconds * 0.999 or path.is_file():
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            assert isinstance(network, nn.Module)
-            state = network.state_dict()
-            half = {k: v.detach().half().cpu().contiguous() for k, v in state.items()}
-            save_file(half, path, metadata={"at_s": f"{spent:.2f}"})
+        """Write the weights if the last share that is reached has none yet."""
+        reached = [share for share in SNAPSHOTS if spent >= share * self.seconds * 0.999]
+        if not reached or self.path(reached[-1]).is_file():
             return
+        path = self.path(reached[-1])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert isinstance(network, nn.Module)
+        state = network.state_dict()
+        half = {k: v.detach().half().cpu().contiguous() for k, v in state.items()}
+        save_file(half, path, metadata={"at_s": f"{spent:.2f}"})
 
     def facts(self) -> list[str]:
         """Return the names of the files, the earliest first."""

@@ -8,6 +8,7 @@ shared them, `last`, and `meshes`, one entry a prompt.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -19,6 +20,8 @@ from edgekit.distill.teachers.views.world import prompts as world_prompts
 
 Row: TypeAlias = Mapping[str, Any]
 RESAMPLES = 5_000
+LEVELS = (0.5, 0.7, 0.9, 0.95)
+"""R-precision at which costs are compared; nearer to 1 a few views of all decide."""
 
 
 def meshes_of(scores: Sequence[Row], arm: str) -> Iterator[tuple[int, Row]]:
@@ -55,13 +58,16 @@ def spread(values: Sequence[float], *, percent: bool = False) -> str:
     return f"{mean} ± {times * float(np.std(values, ddof=1)):.1f}{unit}"
 
 
-def paired(scores: Sequence[Row], one: str, two: str) -> NDArray[np.float64] | None:
+def paired(
+    scores: Sequence[Row], one: str, two: str, seen: bool | str = "all"
+) -> NDArray[np.float64] | None:
     """Return seeds x prompts: R-precision of one arm less that of the other; None without both."""
     tables = []
     for arm in (one, two):
         found: dict[int, dict[str, float]] = {}
         for seed, mesh in meshes_of(scores, arm):
-            found.setdefault(seed, {})[mesh["prompt"]] = mesh.get("r", 0.0)
+            if seen == "all" or mesh["seen"] is seen:
+                found.setdefault(seed, {})[mesh["prompt"]] = mesh.get("r", 0.0)
         tables.append(found)
     seeds = sorted(set(tables[0]) & set(tables[1]))
     if not seeds:
@@ -87,7 +93,8 @@ def interval(table: NDArray[np.float64]) -> tuple[float, float]:
 def curve(scores: Sequence[Row], arm: str) -> list[tuple[float, float]]:
     """Return (seconds a prompt, R-precision) of the snapshots, on the prompts that all arms share.
 
-    Snapshots of a run are taken at the same shares of its budget, so they are matched by rank.
+    Snapshots of a run are taken when a half, a quarter and so on of its budget is spent, and are
+    matched by that. A share that most runs have no snapshot of is left out.
     """
     shared = set(apart(world_prompts()))
     runs: dict[tuple[int, str], list[tuple[float, float]]] = {}
@@ -98,27 +105,34 @@ def curve(scores: Sequence[Row], arm: str) -> list[tuple[float, float]]:
         if values:
             point = (row["at_s"] / row["trained"], float(np.mean(values)))
             runs.setdefault((row["seed"], row.get("prompt") or ""), []).append(point)
-    whole = max(map(len, runs.values()), default=0)
-    tables = [sorted(points) for points in runs.values() if len(points) == whole]
-    if not tables:
-        return []
-    means = np.asarray(tables).mean(0)
-    return [(float(at), float(precision)) for at, precision in means]
+    by_halvings: dict[int, list[tuple[float, float]]] = {}
+    for points in runs.values():
+        last = max(at for at, _ in points)
+        for at, precision in points:
+            by_halvings.setdefault(round(math.log2(last / at)), []).append((at, precision))
+    means = [np.mean(some, 0) for some in by_halvings.values() if 2 * len(some) > len(runs)]
+    return sorted((float(at), float(precision)) for at, precision in means)
 
 
 def per_prompt_costs(
     scores: Sequence[Row], ours: str, theirs: str
-) -> tuple[float, float, float, bool] | None:
-    """Return our last R-precision, our seconds a prompt, theirs at that precision, and if reached.
+) -> list[tuple[float, float, float, bool]] | None:
+    """Return each of `LEVELS` that we reach: it, our first seconds a prompt, theirs, if reached.
 
-    If they never reach it, their longest time stands for theirs.
+    If they never reach it, their longest time stands for theirs. None without both curves.
     """
     mine, others = curve(scores, ours), curve(scores, theirs)
     if not mine or not others:
         return None
-    cost, level = mine[-1]
-    enough = [at for at, precision in others if precision >= level]
-    return level, cost, min(enough) if enough else others[-1][0], bool(enough)
+    found = []
+    for level in LEVELS:
+        first, other = (
+            min((at for at, precision in points if precision >= level), default=None)
+            for points in (mine, others)
+        )
+        if first is not None:
+            found.append((level, first, other or others[-1][0], other is not None))
+    return found
 
 
 def fronts(seen: Sequence[bool]) -> int:

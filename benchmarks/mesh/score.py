@@ -93,11 +93,9 @@ def main() -> None:
     with ProcessPoolExecutor(given.workers, context, _start, (str(given.judge),)) as pool:
         while time.monotonic() < ends:
             left = [each for each in snapshots(given.out) if each.key not in scored(given.out)]
-            for snapshot in left:
-                prompts = snapshot.asked(given.alone)
-                if given.small and len(prompts) > 1:
-                    prompts = prompts[:: len(prompts) // 2]
-                line = scored_snapshot(pool, given.out, snapshot, prompts, ends)
+            asked = [(each, submitted(pool, each, given)) for each in left]
+            for snapshot, meshes in asked:
+                line = finished(snapshot, meshes, ends)
                 if line is None:
                     break
                 with (given.out / "scores.jsonl").open("a") as file:
@@ -144,20 +142,25 @@ def scored(out: Path) -> set[tuple[str, int, float]]:
     return {(row["arm"], row["seed"], row["at_s"]) for row in lines(out / "scores.jsonl")}
 
 
-def scored_snapshot(
-    pool: ProcessPoolExecutor, out: Path, snapshot: Snapshot, prompts: Sequence[str], ends: float
+def submitted(
+    pool: ProcessPoolExecutor, snapshot: Snapshot, given: argparse.Namespace
+) -> list[Future[Row]]:
+    """Have the meshes of a snapshot scored."""
+    prompts = snapshot.asked(given.alone)
+    if given.small and len(prompts) > 1:
+        prompts = prompts[:: len(prompts) // 2]
+    return [pool.submit(scored_mesh, snapshot, prompt, str(given.out)) for prompt in prompts]
+
+
+def finished(
+    snapshot: Snapshot, meshes: Sequence[Future[Row]], ends: float
 ) -> dict[str, Any] | None:
     """Return the line of a snapshot; None if the time was over before."""
-    waiting: list[Future[Row]] = [
-        pool.submit(scored_mesh, snapshot, prompt, str(out)) for prompt in prompts
-    ]
     found = []
-    for future in waiting:
+    for future in meshes:
         try:
             found.append(future.result(timeout=max(0.1, ends - time.monotonic())))
         except TimeoutError:
-            for each in waiting:
-                each.cancel()
             return None
     facts = {k: v for k, v in asdict(snapshot).items() if k not in ("recipe", "file")}
     return {**facts, "meshes": found}

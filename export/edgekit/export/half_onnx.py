@@ -12,6 +12,7 @@ import onnxruntime
 from onnx import TensorProto
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from edgekit.core.onnx_settings import session_settings
 from edgekit.export.program import Feed
 from edgekit.export.ranges import outside_half
 
@@ -32,9 +33,7 @@ def outside_half_nodes(source: Path, feeds: Sequence[Feed]) -> list[str]:
     known = {value.name for value in model.graph.output}
     named = [name for node in model.graph.node for name in node.output if name]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in named if name not in known)
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = 1
-    settings.log_severity_level = 3
+    settings = session_settings()
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), settings, providers=["CPUExecutionProvider"]

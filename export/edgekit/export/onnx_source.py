@@ -13,6 +13,7 @@ from pathlib import Path
 import onnxruntime
 
 from edgekit.core.engines import SOURCE
+from edgekit.core.onnx_settings import session_settings
 from edgekit.core.seams import Port
 from edgekit.core.tensors import Batch
 
@@ -45,10 +46,9 @@ def open_package(path: Path) -> SourceSession:
     if not source.is_file():
         raise NotImplementedError(f"the ONNX file of {path.name} is not kept")
     onnxruntime.disable_telemetry_events()
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = 1
-    settings.log_severity_level = 3
-    engine = onnxruntime.InferenceSession(str(source), settings, providers=["CPUExecutionProvider"])
+    engine = onnxruntime.InferenceSession(
+        str(source), session_settings(), providers=["CPUExecutionProvider"]
+    )
     return SourceSession(
         tuple(Port(value.name, tuple(value.shape)) for value in engine.get_inputs()),
         tuple(Port(value.name, tuple(value.shape)) for value in engine.get_outputs()),

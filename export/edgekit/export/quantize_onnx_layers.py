@@ -21,6 +21,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from edgekit.core.onnx_settings import session_settings
 from edgekit.core.store import write_bytes
 from edgekit.core.tensors import Batch
 from edgekit.export.program import Feed
@@ -87,11 +88,8 @@ def _telling(model: Any, wanted: Sequence[str]) -> Any:
         for name in dict.fromkeys(wanted)
         if name not in known
     )
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = 1
-    settings.log_severity_level = 3
     return onnxruntime.InferenceSession(
-        model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
+        model.SerializeToString(), session_settings(), providers=["CPUExecutionProvider"]
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from edgekit.core.onnx_settings import session_settings
 from edgekit.core.tensors import Batch
 from edgekit.export.program import Feed
 from edgekit.export.quantize_onnx_layers import LAYERS, Choice, Stored, weights_of, write_layers
@@ -87,10 +88,9 @@ def _on_grid(weight: Batch, axis: int) -> Stored:
 
 
 def _outputs(path: Path, feeds: Sequence[Feed]) -> list[list[Batch]]:
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = 1
-    settings.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        str(path), session_settings(), providers=["CPUExecutionProvider"]
+    )
     return [session.run(None, dict(feed)) for feed in feeds]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import onnxruntime
 
 from edgekit.core.errors import TargetUnsupported
+from edgekit.core.onnx_settings import session_settings
 from edgekit.core.seams import Port
 from edgekit.core.tensors import Batch
 from edgekit.runtime.sessions.ports import UNKNOWN, checked, port_of, unreadable
@@ -19,7 +20,6 @@ _TYPES = {
     "tensor(int32)": "int32",
     "tensor(uint8)": "uint8",
 }
-_ERRORS_ONLY = 3
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -58,14 +58,9 @@ def open_file(path: Path, *, threads: int, provider: str = "cpu") -> OnnxRuntime
     wanted = PROVIDERS[provider]
     if wanted not in onnxruntime.get_available_providers():
         raise _absent(path, provider, "is not part of")
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = threads
-    settings.inter_op_num_threads = 1
-    settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    settings.log_severity_level = _ERRORS_ONLY
     try:
         both = list(dict.fromkeys((wanted, PROVIDERS["cpu"])))
-        engine = onnxruntime.InferenceSession(str(path), settings, providers=both)
+        engine = onnxruntime.InferenceSession(str(path), session_settings(threads), providers=both)
     except Exception as error:  # its error classes share no base below Exception
         raise unreadable(path, error) from error
     if wanted not in engine.get_providers():
