@@ -183,7 +183,7 @@ def quick(latency: Row | None) -> str:
 
 def better_than_hyper(scores: Sequence[Row], seen: bool | str) -> str:
     """Return the line of the accuracy against the hypernetwork, on some prompts."""
-    of = "all prompts" if seen == "all" else "unseen prompts alone"
+    of = "all prompts" if seen == "all" else "prompts it never saw alone"
     claim = f"at least {BETTER:g} times the R-precision of the hypernetwork, {of}"
     ours, theirs = (list(score(scores, arm, seen).values()) for arm in ("atom", "hyper"))
     if not ours or not theirs:
@@ -240,8 +240,8 @@ def costs(scores: Sequence[Row]) -> list[str]:
     """Return R-precision by seconds spent on a prompt."""
     told = [
         f"Device-seconds of training divided by the prompts trained on, and the R-precision "
-        f"of the averaged weights at that time on the same {ALONE} prompts for all "
-        "arms, mean over the runs that have it. A run's rate falls to zero at its end, so the last value of an arm "
+        f"of the averaged weights at that time on the same {ALONE} prompts for all arms, mean over "
+        "the runs that have it. A run's rate falls to zero at its end, so the last value of an arm "
         "is its best. Recording CUDA graphs and warming up count as training.",
         "",
         "| arm | seconds a prompt: R-precision |",
