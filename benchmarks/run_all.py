@@ -167,7 +167,20 @@ RESULTS: Mapping[str, Measurement] = {
             "edgekit teacher train --kind views --seconds 400 --out {work}/views",
             "benchmarks/views.py {work}/views {work}/judge --views 2 --guidance 1 "
             "--log {work}/views.work/log.jsonl --out {out}/teacher.json",
+            # On a GPU; logs.jsonl is the logs of its work folders, each line with its run.
+            "benchmarks/mesh/experiment.py --teacher {work}/views --judge {work}/judge "
+            "--out {work}/arms --arm-s 62 --prompt-s 3 --seconds 3600",
             "benchmarks/mesh/table.py",
+        )
+    ),
+    "onnx_int8_sums.json": Measurement(
+        (
+            "edgekit export shipped:restorer --target onnx --out {work}/restorer_files",
+            "edgekit export shipped:things --target onnx --out {work}/things_files",
+            "edgekit export --base --target onnx --out {work}/base_files",
+            "benchmarks/onnx_int8_sums.py shipped:restorer={work}/restorer_files "
+            "shipped:things={work}/things_files {work}/base_files={work}/base_files/bundle "
+            "--out {out}",
         )
     ),
     "onnx_stored.json": Measurement(

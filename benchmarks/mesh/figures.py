@@ -94,7 +94,8 @@ def curve(scores: Sequence[Row], arm: str) -> list[tuple[float, float]]:
     """Return (seconds a prompt, R-precision) of the snapshots, on the prompts that all arms share.
 
     Snapshots of a run are taken when a half, a quarter and so on of its budget is spent, and are
-    matched by that. A share that most runs have no snapshot of is left out.
+    matched by that. A share that most runs have no snapshot of is left out, and so are runs whose
+    budget is not the usual one: the rate of a longer run falls later.
     """
     shared = set(apart(world_prompts()))
     runs: dict[tuple[int, str], list[tuple[float, float]]] = {}
@@ -105,12 +106,14 @@ def curve(scores: Sequence[Row], arm: str) -> list[tuple[float, float]]:
         if values:
             point = (row["at_s"] / row["trained"], float(np.mean(values)))
             runs.setdefault((row["seed"], row.get("prompt") or ""), []).append(point)
+    budgets = {key: max(at for at, _ in points) for key, points in runs.items()}
+    usual = float(np.median(list(budgets.values()))) if budgets else 0.0
+    alike = {key: budget for key, budget in budgets.items() if abs(budget / usual - 1) < 0.2}
     by_halvings: dict[int, list[tuple[float, float]]] = {}
-    for points in runs.values():
-        last = max(at for at, _ in points)
-        for at, precision in points:
-            by_halvings.setdefault(round(math.log2(last / at)), []).append((at, precision))
-    means = [np.mean(some, 0) for some in by_halvings.values() if 2 * len(some) > len(runs)]
+    for key, budget in alike.items():
+        for at, precision in runs[key]:
+            by_halvings.setdefault(round(math.log2(budget / at)), []).append((at, precision))
+    means = [np.mean(some, 0) for some in by_halvings.values() if 2 * len(some) > len(alike)]
     return sorted((float(at), float(precision)) for at, precision in means)
 
 

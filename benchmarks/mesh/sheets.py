@@ -34,26 +34,32 @@ def main() -> None:
     """Draw the unseen prompts of a run, or as many seen ones."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path, help="folder of experiment.py")
-    parser.add_argument("--arm", default="atom")
+    parser.add_argument("--arm", nargs="+", default=["atom"], help="several are named")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--prompts", choices=("unseen", "seen", "all"), default="unseen")
+    parser.add_argument("--pick", nargs="+", help="these prompts, whatever --prompts says")
     parser.add_argument("--size", type=int, default=96, help="pixels of a view")
     parser.add_argument("--columns", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     rows = [json.loads(line) for line in (given.runs / "scores.jsonl").read_text().splitlines()]
     asked = {"unseen": split()[1], "seen": apart(world_prompts())}
-    meshes = [
-        mesh
-        for row in rows
-        if (row["kind"], row["seed"]) == (given.arm, given.seed) and row.get("last", True)
-        for mesh in row["meshes"]
-        if given.prompts == "all" or mesh["prompt"] in asked[given.prompts]
-    ]
-    told = [(m["prompt"], m.get("r"), given.runs / m["file"]) for m in meshes if m.get("file")]
+    wanted = given.pick or asked.get(given.prompts, world_prompts())
+    told = []
+    for arm in given.arm:
+        before = f"{arm}: " if len(given.arm) > 1 else ""
+        found = {
+            mesh["prompt"]: mesh
+            for row in rows
+            if (row["kind"], row["seed"]) == (arm, given.seed) and row.get("last", True)
+            for mesh in row["meshes"]
+            if mesh.get("file")
+        }
+        chosen = [found[prompt] for prompt in wanted if prompt in found]
+        told += [(before + m["prompt"], m.get("r"), given.runs / m["file"]) for m in chosen]
     given.out.parent.mkdir(parents=True, exist_ok=True)
     drawn = [(label(p, r), views(file, given.size)) for p, r, file in told]
-    Image.fromarray(sheet(drawn, columns=given.columns)).save(given.out, optimize=True)
+    Image.fromarray(sheet(drawn, columns=given.columns)).save(given.out, quality=88, method=6)
 
 
 def label(prompt: str, precision: float | None) -> str:

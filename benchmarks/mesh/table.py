@@ -100,7 +100,8 @@ def setting(runs: Sequence[Row], scores: Sequence[Row]) -> str:
         "probability of all 64 (1.6 % by chance). The classifier was trained on renders of its own "
         "seeds and cameras and is in no loss; it sees the GLB file, read by trimesh, "
         "from 20 cameras. 56 prompts are trained on, the 8 of the diagonal are not. A mesh "
-        "that could not be made counts as 0."
+        "that could not be made counts as 0. Shape and theme alone tell the 64 prompts apart, so a "
+        "missing ring or hat need not cost anything, nor does a blurred pattern: look at the sheets."
     )
     if not runs:
         return f"No run of the arms that are compared is committed yet. {how}"
@@ -203,9 +204,11 @@ def difference(scores: Sequence[Row], one: str, two: str, claim: str) -> str:
     if table is None:
         return f"| {claim} | not run | – |"
     low, high = interval(table)
+    seeds = "1 seed" if len(table) == 1 else f"{len(table)} seeds"
+    holds = said(low > 0) if low > 0 or high >= 0 else "**no: the reverse**"
     return (
-        f"| {claim} | R-precision {table.mean():+.1%} [{low:+.1%}, {high:+.1%}], "
-        f"{len(table)} seeds | {said(low > 0) if low > 0 or high >= 0 else '**no: the reverse**'} |"
+        f"| {claim} | R-precision {table.mean():+.1%} [{low:+.1%}, {high:+.1%}], {seeds} | "
+        f"{holds} |"
     )
 
 
@@ -242,7 +245,10 @@ def costs(scores: Sequence[Row]) -> list[str]:
         f"Device-seconds of training divided by the prompts trained on, and the R-precision "
         f"of the averaged weights at that time on the same {ALONE} prompts for all arms, mean over "
         "the runs that have it. A run's rate falls to zero at its end, so the last value of an arm "
-        "is its best. Recording CUDA graphs and warming up count as training.",
+        "is its best. Recording CUDA graphs does not count as training, warming up does. A run of "
+        "one prompt is over before its warm-up of 200 steps, which all arms have, and is saved "
+        "eight times meanwhile: with a schedule of its own it may need less. The teacher, which "
+        "all arms share, is not counted.",
         "",
         "| arm | seconds a prompt: R-precision |",
         "|---|---|",
@@ -331,6 +337,7 @@ def drawn() -> list[str]:
         for name, words in (
             ("mesh_unseen.webp", "Prompts that were never trained on"),
             ("mesh_seen.webp", "Prompts that were trained on"),
+            ("mesh_arms.webp", "The arms of the comparison, a seen prompt and an unseen one"),
         )
         if (SHEETS / name).is_file()
     ]
