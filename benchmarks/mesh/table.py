@@ -100,8 +100,8 @@ def setting(runs: Sequence[Row], scores: Sequence[Row]) -> str:
         "probability of all 64 (1.6 % by chance). The classifier was trained on renders of its own "
         "seeds and cameras and is in no loss; it sees the GLB file, read by trimesh, "
         "from 20 cameras. 56 prompts are trained on, the 8 of the diagonal are not. A mesh "
-        "that could not be made counts as 0. Shape and theme alone tell the 64 prompts apart, so a "
-        "missing ring or hat need not cost anything, nor does a blurred pattern: look at the sheets."
+        "that could not be made counts as 0. Shape and theme alone tell the 64 prompts apart, so "
+        "a missing ring or a blurred pattern need not cost anything: look at the sheets."
     )
     if not runs:
         return f"No run of the arms that are compared is committed yet. {how}"
