@@ -246,7 +246,7 @@ def costs(scores: Sequence[Row]) -> list[str]:
         f"of the averaged weights at that time on the same {ALONE} prompts for all arms, mean over "
         "the runs that have it. A run's rate falls to zero at its end, so the last value of an arm "
         "is its best. Recording CUDA graphs does not count as training, warming up does. A run of "
-        "one prompt is over before its warm-up of 200 steps, which all arms have, and is saved "
+        "one prompt is over soon after its warm-up of 100 steps, which all arms have, and is saved "
         "eight times meanwhile: with a schedule of its own it may need less. The teacher, which "
         "all arms share, is not counted.",
         "",

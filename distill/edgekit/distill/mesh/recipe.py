@@ -53,7 +53,7 @@ class MeshRecipe:
     toy: bool = True
     """A network of some ten thousand weights and a coarse lattice."""
     loss: Distillation = "sds"
-    """"sds" or "asd"; not compared with a good teacher yet (docs/mesh.md)."""
+    """"sds" or "asd"; the first came out ahead (docs/mesh.md)."""
     guidance: float = 5.0
     """How much further than plain prediction the text pulls; 1 is none. Beyond it pushes
     overshoot: an ideal guide teaches shapes at 1 and hardly any at 3 (docs/log.md, 0033)."""
